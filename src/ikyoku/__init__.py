@@ -1,0 +1,73 @@
+"""ikyoku (医局): makes, measures and runs Japanese medical language models inside the hospital.
+
+Every verb of the command line is a function of its spec:
+
+    import ikyoku
+    done = ikyoku.tune(ikyoku.TuneSpec(model={"path": "models/base"}, data="pairs.jsonl"))
+    done.folder / done.result["adapter"]
+
+Importing this package loads neither torch nor transformers and changes nothing; a verb that starts goes offline unless
+it is called with `online=True`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ikyoku.errors import IkyokuError
+    from ikyoku.jobs import Finished
+    from ikyoku.specs import DemoSpec, EvaluateSpec, ExamSpec, LoraSpec, ModelSpec, TuneSpec
+
+__all__ = [
+    "DemoSpec",
+    "EvaluateSpec",
+    "ExamSpec",
+    "IkyokuError",
+    "LoraSpec",
+    "ModelSpec",
+    "TuneSpec",
+    "demo",
+    "evaluate",
+    "score",
+    "tune",
+]
+
+_HOMES = {name: "ikyoku.specs" for name in __all__ if name.endswith("Spec")} | {"IkyokuError": "ikyoku.errors"}
+
+
+def tune(spec: TuneSpec, **options: Any) -> Finished:
+    """Tunes a base model on instruction pairs; options as in `ikyoku.jobs.start`."""
+    return _start(spec, options)
+
+
+def evaluate(spec: EvaluateSpec, **options: Any) -> Finished:
+    """Asks exams of models; options as in `ikyoku.jobs.start`."""
+    return _start(spec, options)
+
+
+def demo(spec: DemoSpec, **options: Any) -> Finished:
+    """Makes pocket models, evaluates, tunes, evaluates again; options as in `ikyoku.jobs.start`."""
+    return _start(spec, options)
+
+
+def score(run: Path) -> dict[str, Any]:
+    """Computes the scores of an evaluation anew from its saved replies."""
+    from ikyoku.jobs.score import score as job
+
+    return job(run)
+
+
+def _start(spec: Any, options: dict[str, Any]) -> Finished:
+    from ikyoku.jobs import start
+
+    return start(spec, **options)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'ikyoku' has no attribute {name!r}")

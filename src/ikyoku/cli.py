@@ -1,0 +1,233 @@
+"""The command line: one short function per verb. It reads a spec, lays `--set` over it, calls the job, prints.
+
+Exit codes: 0 done; 1 a fault of ikyoku's own; 2 something the user can mend; 130 interrupted (the same command continues).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ikyoku.errors import IkyokuError, SpecError
+
+if TYPE_CHECKING:
+    from ikyoku.jobs import Finished
+    from ikyoku.runs import Progress
+    from ikyoku.specs import AnySpec, Spec
+
+app = typer.Typer(
+    help="ikyoku (医局): make, measure and run Japanese medical language models on your own machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+SpecFile = Annotated[Path | None, typer.Argument(help="YAML spec; examples/ has one per verb.", show_default=False)]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Lay a value over the spec.")]
+Runs = Annotated[Path, typer.Option("--runs", help="Folder of run folders.")]
+New = Annotated[bool, typer.Option("--new", help="Start another run beside the one of this spec.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan and the first sample.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")]
+Online = Annotated[bool, typer.Option("--online", help="Allow the network, for hub ids that are not in the local cache.")]
+Model = Annotated[str | None, typer.Option("--model", help="Model folder or hub id.", show_default=False)]
+
+
+@app.command()
+def tune(
+    spec_file: SpecFile = None,
+    model: Model = None,
+    data: Annotated[str | None, typer.Option("--data", help="Instruction pairs, JSONL.", show_default=False)] = None,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    new: New = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    online: Online = False,
+) -> None:
+    """Tune a base model on instruction pairs: LoRA or QLoRA adapters."""
+    from ikyoku.specs import TuneSpec
+
+    given: dict[str, Any] = {"model": {"path": model}} if model else {}
+    spec = _spec(TuneSpec, spec_file, given | ({"data": data} if data else {}), overrides)
+    if dry_run:
+        _go_offline(online)
+        from ikyoku.jobs import tune as job
+
+        typer.echo(job.dry_run(spec))
+        return
+    done = _start(spec, runs, new, online)
+    _tell(done, as_json, f"adapter: {done.folder / done.result['adapter']}")
+
+
+@app.command()
+def evaluate(
+    spec_file: SpecFile = None,
+    model: Model = None,
+    adapter: Annotated[str | None, typer.Option("--adapter", help="Adapter folder.", show_default=False)] = None,
+    exam: Annotated[str | None, typer.Option("--exam", help="Exam file or folder.", show_default=False)] = None,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    new: New = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    online: Online = False,
+) -> None:
+    """Ask exams of models and print the studies' table: accuracy, exact match and Gestalt score."""
+    from ikyoku.specs import EvaluateSpec
+
+    given: dict[str, Any] = {"models": [{"path": model, "adapter": adapter}]} if model else {}
+    if model and adapter:  # what tuning adds shows only beside the base
+        given["models"].insert(0, {"path": model})
+    spec = _spec(EvaluateSpec, spec_file, given | ({"exams": [{"path": exam}]} if exam else {}), overrides)
+    if dry_run:
+        from ikyoku.jobs import evaluate as job
+
+        typer.echo(job.dry_run(spec))
+        return
+    done = _start(spec, runs, new, online)
+    _tell(done, as_json, _table(done.folder))
+
+
+@app.command()
+def score(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished evaluate run.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Compute the scores of an evaluation anew from its saved replies; needs no model."""
+    from ikyoku.jobs.score import score as job
+
+    scores = job(run)
+    typer.echo(json.dumps(scores, ensure_ascii=False) if as_json else _table(run))
+
+
+@app.command()
+def demo(
+    size: Annotated[Literal["tiny", "pocket"], typer.Option("--size", help="tiny: the mechanism; pocket: the effect.")] = "pocket",
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    new: New = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make two pocket models on this machine, evaluate them, tune them, evaluate them again. No download."""
+    from ikyoku.specs import DemoSpec
+
+    done = _start(_spec(DemoSpec, None, {"size": size}, overrides), runs, new, online=False)
+    _tell(done, as_json, _table(done.folder / done.result["evaluation"]))
+
+
+@app.command()
+def doctor(
+    offline: Annotated[bool, typer.Option("--offline", help="Prove that nothing leaves this machine.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the statement to a file.")] = None,
+) -> None:
+    """Check this machine. With --offline: run a small job under the network guard and print what it refused."""
+    if not offline:
+        raise SpecError("doctor: say what to check. At present: --offline.")
+    from ikyoku.jobs import doctor as job
+    from ikyoku.runs import write_atomically
+
+    proof = job.offline_proof(say=lambda line: typer.echo(line, err=True))
+    statement = job.render(proof)
+    if out:
+        write_atomically(out, statement)
+    typer.echo(statement)
+    if not proof.passed:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Runs the command line and turns what went wrong into a paragraph and an exit code."""
+    try:
+        app()
+    except IkyokuError as error:
+        typer.echo(f"ikyoku: {error}", err=True)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        typer.echo("\nikyoku: interrupted. The same command continues where it stopped.", err=True)
+        raise SystemExit(130) from None
+    except Exception as error:  # a fault of ours: one line for the user, the traceback in a file
+        with tempfile.NamedTemporaryFile("w", prefix="ikyoku-", suffix=".txt", delete=False, encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+        typer.echo(f"ikyoku: a fault of ikyoku's own ({type(error).__name__}). Please report {file.name}.", err=True)
+        raise SystemExit(1) from None
+
+
+def _spec(kind: type[AnySpec], path: Path | None, given: Mapping[str, Any], overrides: list[str] | None) -> AnySpec:
+    """The spec of a file, or of the options where there is none, with --set laid over it."""
+    from ikyoku.specs import load, override, parse
+
+    if path:
+        if given:
+            raise SpecError(f"{', '.join(given)}: given beside {path}. Change a spec with --set, for example --set data=FILE.")
+        return load(kind, path, overrides or [])
+    return parse(kind, override(given, overrides or []), source="options")
+
+
+def _start(spec: Spec, runs: Path, new: bool, online: bool) -> Finished:
+    _go_offline(online)
+    from ikyoku.jobs import start
+
+    with _progress() as progress:
+        return start(spec, root=runs, new=new, online=online, progress=progress)
+
+
+def _go_offline(online: bool) -> None:
+    if not online:
+        from ikyoku import offline
+
+        offline.switch_on()
+
+
+def _tell(done: Finished, as_json: bool, text: str) -> None:
+    if as_json:
+        typer.echo(json.dumps({"run": str(done.folder), "result": done.result}, ensure_ascii=False))
+        return
+    typer.echo(text)
+    again = " (finished before; --new runs it again)" if done.before else ""
+    typer.echo(f"\nrun: {done.folder}{again}\npage: {done.folder / 'summary.html'}")
+
+
+def _table(folder: Path) -> str:
+    from ikyoku.pages import evaluation_table
+
+    return evaluation_table(json.loads((folder / "scores.json").read_text(encoding="utf-8")))
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A progress bar per kind of work, on a terminal; nothing elsewhere."""
+    from ikyoku.runs import silent
+
+    if not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            key = what.split(",")[0].split(" · ")[0]
+            if key not in tasks:
+                tasks[key] = bars.add_task(what, total=total)
+            bars.update(tasks[key], description=what, completed=done, total=total)
+
+        yield progress

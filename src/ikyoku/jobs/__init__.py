@@ -1,0 +1,59 @@
+"""The jobs: they connect the edges to the core and write the run folder. They hold order, not arithmetic.
+
+Every job is a function of its spec and its run; `start` opens the run of a spec, continues an unfinished one and reads a
+finished one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ikyoku import offline
+from ikyoku.runs import Progress, open_run, silent
+from ikyoku.specs import DemoSpec, EvaluateSpec, Spec, TuneSpec, to_yaml
+
+VERBS: dict[type[Spec], str] = {TuneSpec: "tune", EvaluateSpec: "evaluate", DemoSpec: "demo"}
+"""Which module of this folder does which spec; in it, the function of the same name and `inputs`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished run: its folder, its short result, and whether it had been finished before."""
+
+    folder: Path
+    result: dict[str, Any]
+    before: bool
+
+
+def start(
+    spec: Spec, *, root: Path = Path("runs"), new: bool = False, online: bool = False, progress: Progress = silent
+) -> Finished:
+    """Does what a spec asks, in its run folder, and returns the finished run.
+
+    Args:
+        spec: what is asked.
+        root: the folder of runs.
+        new: start another run beside the one of this spec.
+        online: leave the network open, for hub ids that are not in the local cache.
+        progress: told of the job's progress.
+
+    Raises:
+        IkyokuError: for everything that the user can mend.
+    """
+    if not online:
+        offline.switch_on()
+    verb = VERBS[type(spec)]
+    module = import_module(f"ikyoku.jobs.{verb}")
+    values = spec.model_dump(mode="json")
+    name = str(values["name"])
+    opened = open_run(
+        verb, name, values, spec_text=to_yaml(spec), root=root, inputs=module.inputs(spec), new=new, progress=progress
+    )
+    with opened as run:
+        before = run.state == "done"
+        if not before:
+            run.finish(getattr(module, verb)(spec, run))
+        return Finished(run.folder, run.result(), before)

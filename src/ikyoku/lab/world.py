@@ -1,0 +1,180 @@
+"""The texts of the pocket lab: what its models read, what tuning teaches them, and what they are asked.
+
+Two kinds of facts share the relations and the answers' vocabulary. *Invented* ones (diseases that do not exist) are what a
+base model is made on: there it learns the sentence forms, the ways of asking and the format of an answer. *Real* ones
+(lab/facts.py) are what instruction pairs teach and the pocket exam asks. The exam asks each real fact in the one wording
+in which no training text ever states or asks it; the retention exam asks the invented facts.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ikyoku.lab.facts import FACTS, RELATIONS, Fact, distractors, pool, relation
+from ikyoku.prompts import PROMPT_FORMATS, answer_text, exam_prompt, instruction_prompt
+from ikyoku.types import Instruction, Question
+
+TUNING_WORDINGS = (0, 1)
+"""The wordings in which instruction pairs put a real fact."""
+EXAM_WORDING = 2
+"""The wording kept for the exam."""
+PAIR_WORD = "2つ選べ。"
+FORMAT = PROMPT_FORMATS["alpaca-ja"]
+FORMAT_EN = PROMPT_FORMATS["alpaca-en"]
+
+_SYLLABLES = tuple("アイウエオカキクケコサシスセソタチツテトナニネノハヒヘマミメモラリルレロワガギグゲゴザジズダデドバビブベボパピプペポ")
+_KINDS = ("病", "症", "症候群")
+_ENGLISH_SYLLABLES = ("bar", "cel", "dov", "fer", "gal", "hem", "jor", "kin", "lum", "mor", "nax", "pol", "ros", "tav", "vil", "zor")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything the lab says and asks, made from one seed.
+
+    `invented` is known to the bases beforehand; `instructions` teach the real facts; `dev` and `test` are the two parts of
+    the pocket exam, by fact; `retention` asks invented facts; `demonstrations` are the questions of 1- and 3-shot prompts.
+    """
+
+    invented: tuple[Fact, ...]
+    english: tuple[Fact, ...]
+    instructions: tuple[Instruction, ...]
+    dev: tuple[Question, ...]
+    test: tuple[Question, ...]
+    retention: tuple[Question, ...]
+    demonstrations: tuple[Question, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One training text of a base: the loss is on `answer`, and on `prompt` too where it is prose (answer empty)."""
+
+    prompt: str
+    answer: str
+
+
+def make_world(*, seed: int, real: int, invented: int, retention: int, english: int = 60) -> World:
+    """Returns the world of a seed.
+
+    Args:
+        seed: of every choice made here.
+        real: number of real facts of each relation.
+        invented: number of invented facts.
+        retention: how many of them the retention exam asks.
+        english: number of facts that only English texts state.
+    """
+    rng = random.Random(seed)
+    facts = _invented_facts(rng, invented, english=False)
+    asked = rng.sample(facts[3:], min(retention, len(facts) - 3))
+    taught = [f for r in RELATIONS for f in [f for f in FACTS if f.relation == r.name][:real]]
+    exam = [_question(rng, f, f"pocket-{i:03d}", EXAM_WORDING) for i, f in enumerate(taught, 1)]
+    order = list(range(len(exam)))
+    rng.shuffle(order)
+    in_dev = set(order[: len(exam) // 4])
+    return World(
+        invented=tuple(facts),
+        english=tuple(_invented_facts(rng, english, english=True)),
+        instructions=tuple(_pairs(taught)),
+        dev=tuple(q for i, q in enumerate(exam) if i in in_dev),
+        test=tuple(q for i, q in enumerate(exam) if i not in in_dev),
+        retention=tuple(
+            _question(rng, f, f"retention-{i:03d}", rng.randrange(3)) for i, f in enumerate(asked, 1)
+        ),
+        demonstrations=tuple(_question(rng, f, f"shot-{i}", EXAM_WORDING) for i, f in enumerate(facts[:3], 1)),
+    )
+
+
+def passage(world: World, rng: random.Random, *, english_share: float) -> Passage:
+    """Returns one training text for a base: a statement, a question with its answer, or a five-choice question.
+
+    Real facts are in none of them; their subjects appear only as bare terms, so that the words are known.
+    """
+    if rng.random() < english_share:
+        return _english_passage(rng, rng.choice(world.english))
+    fact = rng.choice(world.invented)
+    kind = rng.random()
+    wording = rng.randrange(3)
+    if kind < 0.15:
+        return Passage(_statement(fact, wording), "")
+    if kind < 0.20:
+        return Passage(f"用語：{rng.choice(FACTS).subject}", "")
+    if kind < 0.45:
+        pair = Instruction("", _asked(fact, wording), "", ",".join(fact.answers))
+        return Passage(instruction_prompt(pair, FORMAT).text, pair.output)
+    shots = 1 if kind > 0.85 else 0
+    demonstrations = [_question(rng, f, "", rng.randrange(3)) for f in rng.sample(world.invented, shots)]
+    question = _question(rng, fact, "", wording)
+    return Passage(exam_prompt(question, FORMAT, demonstrations=demonstrations).text, answer_text(question))
+
+
+def terms() -> list[str]:
+    """Returns the words of the lab, for making a tokenizer: subjects and answers, without what connects them."""
+    return [f.subject for f in FACTS] + [a for r in RELATIONS for a in pool(r.name)]
+
+
+def _pairs(facts: Sequence[Fact]) -> list[Instruction]:
+    """Question-answer pairs on the real facts, in the tuning wordings only, never as a choice."""
+    return [
+        Instruction(f"{f.relation}/{f.subject}/{w}", _asked(f, w), "", ",".join(f.answers))
+        for f in facts
+        for w in TUNING_WORDINGS
+    ]
+
+
+def _asked(fact: Fact, wording: int) -> str:
+    text = relation(fact.relation).questions[wording].format(subject=fact.subject)
+    return text + PAIR_WORD if len(fact.answers) == 2 else text
+
+
+def _statement(fact: Fact, wording: int) -> str:
+    return relation(fact.relation).statements[wording].format(subject=fact.subject, answer="と".join(fact.answers))
+
+
+def _question(rng: random.Random, fact: Fact, name: str, wording: int) -> Question:
+    """A five-choice question on a fact: its answers among others of the same relation, in random order."""
+    others = [a for a in distractors(fact) if a not in fact.answers]
+    choices = [*fact.answers, *rng.sample(others, 5 - len(fact.answers))]
+    rng.shuffle(choices)
+    answer = frozenset(choices.index(a) for a in fact.answers)
+    return Question(name, _asked(fact, wording), tuple(choices), (answer,), section=fact.relation)
+
+
+def _english_passage(rng: random.Random, fact: Fact) -> Passage:
+    statement, question = relation(fact.relation).english
+    if rng.random() < 0.4:
+        return Passage(statement.format(subject=fact.subject, answer=fact.answers[0]), "")
+    text = question.format(subject=fact.subject)
+    if rng.random() < 0.5:
+        pair = Instruction("", text, "", fact.answers[0])
+        return Passage(instruction_prompt(pair, FORMAT_EN).text, pair.output)
+    choices = [fact.answers[0], *(_english_name(rng) for _ in range(4))]
+    rng.shuffle(choices)
+    made = Question("", text, tuple(choices), (frozenset({choices.index(fact.answers[0])}),))
+    return Passage(exam_prompt(made, FORMAT_EN).text, fact.answers[0])
+
+
+def _invented_facts(rng: random.Random, count: int, *, english: bool) -> list[Fact]:
+    facts: list[Fact] = []
+    used: set[str] = set()
+    while len(facts) < count:
+        kind = RELATIONS[len(facts) % len(RELATIONS)]
+        subject = _english_name(rng) + " disease" if english else _katakana_name(rng)
+        if subject in used:
+            continue
+        used.add(subject)
+        answers = (_english_name(rng),) if english else _two_or_one(rng, pool(kind.name))
+        facts.append(Fact(kind.name, subject, answers))
+    return facts
+
+
+def _two_or_one(rng: random.Random, answers: Sequence[str]) -> tuple[str, ...]:
+    return tuple(rng.sample(answers, 2 if rng.random() < 0.2 else 1))
+
+
+def _katakana_name(rng: random.Random) -> str:
+    return "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 4))) + rng.choice(_KINDS)
+
+
+def _english_name(rng: random.Random) -> str:
+    return "".join(rng.choice(_ENGLISH_SYLLABLES) for _ in range(rng.randint(2, 3)))

@@ -1,0 +1,1 @@
+"""What a model is trained on: the arithmetic of masks and batches."""

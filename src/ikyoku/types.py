@@ -1,0 +1,126 @@
+"""The values that pass between the rooms. All are frozen; none knows a file or a setting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length", "too_long"]
+"""The model ended by itself; it reached the allowed length; the prompt did not fit its context."""
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+"""Option labels as the national examination prints them, in the order of the choices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What goes into a model: verbatim `text`, or `messages` for the model's own chat template (exactly one of them)."""
+
+    text: str = ""
+    messages: tuple[Message, ...] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.text) == bool(self.messages):
+            raise ValueError("a prompt is either a text or messages")
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How to decode. `temperature` 0 is greedy decoding, the only kind the studies use."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model wrote after a prompt: the text without the prompt, why it ended, and its length in tokens."""
+
+    text: str
+    finish: FinishReason
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the scorers see: the text read out of a completion."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One examination question.
+
+    `accepted` holds every set of options that counts as right, as indices into `choices`; nearly always one
+    set. `case` is the shared text of a case series, empty elsewhere. `points` is the item's weight in the exam.
+    """
+
+    id: str
+    text: str
+    choices: tuple[str, ...]
+    accepted: tuple[frozenset[int], ...]
+    case: str = ""
+    section: str = ""
+    points: int = 1
+    text_only: bool = True
+
+    @property
+    def answer(self) -> frozenset[int]:
+        """The (first) set of right options."""
+        return self.accepted[0]
+
+    @property
+    def gold(self) -> tuple[str, ...]:
+        """The right options' texts in the order of the choices."""
+        return tuple(self.choices[i] for i in sorted(self.answer))
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction pair in Alpaca's three fields; `input` may be empty."""
+
+    id: str
+    instruction: str
+    input: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One conversation to learn from; the loss is on the assistant's turns."""
+
+    id: str
+    messages: tuple[Message, ...]
+
+
+InstructionSample = Instruction | Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Omitted:
+    """A sample that a list does not ask, with the reason: counted and named, never silently dropped."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with what it rests on: `n` observations and a two-sided 95 % interval."""
+
+    value: float
+    n: int
+    low: float
+    high: float
+    higher_is_better: bool = True
+    details: dict[str, float] = field(default_factory=dict)

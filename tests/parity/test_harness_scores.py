@@ -1,0 +1,102 @@
+"""Our `harness_…` scorers against figures of the authors' released code (japanese-lm-med-harness, commit ef9544a).
+
+The examination itself need not be here: a problem's choices are in the reply that echoes them, joined by ",", and
+its gold is in the reply that gives it. Where a choice holds a comma, every split into five parts is tried and the
+one kept that gives the recorded ratios; it must be the only one.
+"""
+
+import json
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ikyoku.metrics.choice import harness_exact_match, harness_gestalt, harness_gestalt_match
+
+SHARED = Path(os.environ.get("IKYOKU_SHARED", Path(__file__).parents[2] / ".." / "shared"))
+SCORES = SHARED / "reference" / "parity" / "harness_scores.jsonl"
+
+
+@dataclass
+class Problem:
+    """One problem with the twelve scored replies of the file."""
+
+    choices: list[str]
+    gold: list[str]
+    rows: list[dict[str, Any]]
+
+
+def splits(echo: str, n: int) -> list[list[str]]:
+    """Every way to read `echo` as `n` choices joined by ","."""
+    parts = echo.split(",")
+    cuts = [(0, *inner, len(parts)) for inner in combinations(range(1, len(parts)), n - 1)]
+    return [[",".join(parts[i:j]) for i, j in pairwise(cut)] for cut in cuts]
+
+
+def recorded(choices: list[str], rows: list[dict[str, Any]]) -> bool:
+    return all(
+        harness_gestalt(row["response"], choice) == pytest.approx(value, abs=1e-9, rel=0)
+        for row in rows
+        for choice, value in zip(choices, row["gestalt"], strict=True)
+    )
+
+
+def subset(choices: list[str], joined: str) -> list[str]:
+    """The choices, in their order, that `joined` is made of."""
+    for n in range(1, len(choices) + 1):
+        for chosen in combinations(choices, n):
+            if ",".join(chosen) == joined:
+                return list(chosen)
+    raise AssertionError("the gold reply is not made of the problem's choices")
+
+
+@pytest.fixture(scope="module")
+def problems() -> list[Problem]:
+    if not SCORES.is_file():
+        pytest.skip(f"{SCORES} is not here: set IKYOKU_SHARED to the folder that holds reference/parity")
+    by_id: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in SCORES.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        by_id[row["problem_id"]].append(row)
+    found = []
+    for problem_id, rows in by_id.items():
+        said = {row["variant"]: row["response"] for row in rows}
+        candidates = splits(said["echo"], len(rows[0]["gestalt"]))
+        fitting = candidates if len(candidates) == 1 else [c for c in candidates if recorded(c, rows)]
+        assert len(fitting) == 1, f"{problem_id}: {len(fitting)} of {len(candidates)} splits give the recorded ratios"
+        found.append(Problem(fitting[0], subset(fitting[0], said["gold"]), rows))
+    return found
+
+
+def test_every_row_is_there(problems: list[Problem]) -> None:
+    assert len(problems) == 110
+    assert sum(len(problem.rows) for problem in problems) == 1320
+    assert sum(any("," in choice for choice in problem.choices) for problem in problems) == 10
+
+
+def test_every_ratio_is_reproduced(problems: list[Problem]) -> None:
+    assert sum(recorded(problem.choices, [row]) for problem in problems for row in problem.rows) == 1320
+
+
+def test_every_exact_match_is_reproduced(problems: list[Problem]) -> None:
+    wrong = [
+        (row["problem_id"], row["variant"])
+        for problem in problems
+        for row in problem.rows
+        if harness_exact_match(row["response"], problem.gold) != row["exact_match"]
+    ]
+    assert wrong == []
+
+
+def test_every_gestalt_match_is_reproduced(problems: list[Problem]) -> None:
+    wrong = [
+        (row["problem_id"], row["variant"])
+        for problem in problems
+        for row in problem.rows
+        if harness_gestalt_match(row["response"], problem.choices, problem.gold) != row["gestalt_match"]
+    ]
+    assert wrong == []
