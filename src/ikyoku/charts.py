@@ -23,12 +23,63 @@ FONTS = (
 )
 """Fonts with Japanese letters that readers' systems have; none is embedded."""
 
+STYLE = (
+    """
+:root { color-scheme: light dark; --page: #f4f5f7; --card: #fff; --ink: #16191d; --quiet: #565d66; --line: #d5d9de;
+  --c1: #0072b2; --c2: #c44e00; --c3: #00815e; --c4: #a8578a; --tint: 0 114 178; --strength: .42; }
+@media screen and (prefers-color-scheme: dark) {
+  :root { --page: #101317; --card: #1a1e24; --ink: #e9ecef; --quiet: #a4acb5; --line: #39404a;
+    --c1: #56b4e9; --c2: #e69f00; --c3: #2fc79b; --c4: #e39cc8; --tint: 86 180 233; --strength: .52; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink); line-height: 1.5; font-size: 15px;
+  font-family: FONTS; overflow-wrap: anywhere; }
+main { max-width: 1400px; margin: 0 auto; padding: 16px; }
+h1 { font-size: 1.5rem; margin: 0 0 .75rem; } h2 { font-size: 1.15rem; margin: 1.75rem 0 .6rem; }
+h3 { font-size: .95rem; margin: 0 0 .5rem; } header p { margin: 0; }
+.ja { font-weight: 400; color: var(--quiet); } .quiet { color: var(--quiet); font-size: .85rem; }
+.lead { font-size: 1.1rem; max-width: 76rem; margin: .4rem 0; }
+.notes { border-left: 4px solid var(--c2); margin: .75rem 0; padding: .25rem 0 .25rem 1.5rem; }
+.scroll { overflow-x: auto; margin-top: 1rem; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+th, td { padding: .35rem .6rem; text-align: right; white-space: nowrap; font-weight: 400;
+  border-top: 1px solid var(--line); }
+thead th { vertical-align: bottom; font-weight: 600; border-top: 0; }
+.exam { text-align: left; } .exam span { position: sticky; left: 9.5rem; display: inline-block; }
+tbody th, thead tr:first-child th:first-child { text-align: left; }
+small { display: block; font-size: .75rem; font-weight: 400; color: var(--quiet); }
+tbody th, thead tr:first-child th:first-child { position: sticky; left: 0; background: var(--card); z-index: 1;
+  white-space: normal; min-width: 8.5rem; max-width: 16rem; overflow-wrap: anywhere; font-weight: 600; }
+.exam, .first { border-left: 1px solid var(--line); }
+.tint { background: rgb(var(--tint) / calc(var(--t) * var(--strength))); }
+.tint small { color: inherit; } .references { border-top: 3px double var(--quiet); }
+.references th { font-weight: 400; } .references td { font-style: italic; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 330px), 448px)); gap: 12px;
+  align-items: start; }
+.whole { white-space: nowrap; }
+.scroll, .card, details { background: var(--card); border: 1px solid var(--line); border-radius: 8px; min-width: 0; }
+.card, details { padding: 12px; }
+.card p { margin: .5rem 0 0; } svg { display: block; width: 100%; max-width: 460px; height: auto; }
+details { margin-top: 12px; } summary { cursor: pointer; font-weight: 600; } details h3 { margin-top: .75rem; }
+pre { white-space: pre-wrap; font-size: .8rem; } .fact { white-space: pre-wrap; } .ids { font-size: .8rem; margin: 0; }
+dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0; } ul { padding-left: 1.25rem; }
+@media (max-width: 480px) { main { padding: 10px; } .card { padding: 10px 6px; } .lead { font-size: 1rem; }
+  th, td { padding: .3rem .45rem; } tbody th { max-width: 9rem; } }
+@page { size: A4 landscape; margin: 12mm; }
+@media print { :root { --page: #fff; } html, body { font-size: 9px; } .scroll { overflow: visible; }
+  tbody th { position: static; }
+  .cards { grid-template-columns: repeat(3, 1fr); } .card, tr { break-inside: avoid; } h2 { break-after: avoid; }
+  details::details-content { content-visibility: visible; block-size: auto; } * { print-color-adjust: exact; } }
+"""
+).replace("FONTS", FONTS)
+"""The page's style sheet: light or dark as the reader's system, with the plots' colours in both."""
+
 WIDTH = 360
 """Width of every plot in its own units."""
 
 _COLOURS = ("var(--c1, #0072b2)", "var(--c2, #d55e00)", "var(--c3, #009e73)", "var(--c4, #a8578a)")
 _LEFT, _RIGHT = 12.0, WIDTH - 12.0  # ends of the axis of scores from 0 to 1
-_UNIT = 6.2  # width of a half-width letter at the size used, with some room
+_UNIT = 7.0  # width of a half-width letter in a wide font at the size used
+_LINE = 14.0  # from one line of text to the next
 _MOST_POINTS = 500  # drawn in a loss curve; the smoothed line is computed from all
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -38,7 +89,7 @@ class Mark:
     """One score to plot, from 0 to 1, with its interval if there is one.
 
     `label` names it and is shortened where room is short, `detail` follows it in full, `tooltip` says everything.
-    `emphasis` sets it apart by shape and colour: the tuned model among the base models.
+    `emphasis` sets it apart by shape and colour: the tuned model among base models, the ceiling among floors.
     """
 
     label: str
@@ -48,15 +99,6 @@ class Mark:
     low: float | None = None
     high: float | None = None
     emphasis: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A score to compare with: a floor (what nothing gets) or the ceiling (what the right answers get)."""
-
-    label: str
-    value: float
-    ceiling: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +131,19 @@ def display_width(text: str) -> int:
 
 
 def clipped(text: str, width: int, mark: str = "…") -> str:
-    """Returns the text, cut to `width` columns with a mark at its end where it is wider.
+    """Returns the text; where it is wider than `width` columns, with a mark in place of its middle.
 
-    >>> clipped("循環器内科", 7)
-    '循環器…'
+    Both ends are kept because names of models often differ only there.
+
+    >>> clipped("base-model+adapter-two", 13)
+    'base-m…er-two'
     """
     if display_width(text) <= width:
         return text
-    kept = ""
-    for letter in text:
-        if display_width(kept + letter + mark) > width:
-            break
-        kept += letter
-    return kept + mark
+    head, tail = text[: len(text) // 2], text[len(text) // 2 :]
+    while tail and display_width(head + mark + tail) > width:
+        head, tail = (head[:-1], tail) if len(head) >= len(tail) else (head, tail[1:])
+    return head + mark + tail
 
 
 def figure(value: float | None, digits: int = 3) -> str:
@@ -113,23 +155,22 @@ def figure(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
-def forest(rows: Sequence[Mark], limits: Sequence[Limit], *, label: str) -> str:
+def forest(rows: Sequence[Mark], limits: Sequence[Mark], *, label: str) -> str:
     """Returns a forest plot: a row per score with its interval, floors and ceiling as upright lines."""
-    top, step = 8.0 + 13 * len(limits), 34.0
+    extra = _LINE * any(_too_wide(row) for row in rows)
+    top, step = 10.0 + _LINE * len(limits), 36.0 + extra
     bottom = top + step * len(rows)
     parts = [_grid(top, bottom)]
     for i, limit in enumerate(sorted(limits, key=lambda x: x.value)):
-        parts.append(_limit(limit, 13.0 * (i + 1), bottom, dash=("2 3", "6 3", "1 5 6 5", "9 3")[i % 4]))
+        parts.append(_limit(limit, _LINE * (i + 1), bottom, dash=("2 3", "6 3", "1 5 6 5", "9 3")[i % 4]))
     for i, row in enumerate(rows):
-        y = top + step * i + 26
-        spread = "" if row.low is None or row.high is None else f" [{figure(row.low)}–{figure(row.high)}]"
-        number = f"{figure(row.value)}{spread}"
-        parts.append(_named(row.label, row.detail, number, y - 11))
+        y = top + step * i + 28 + extra
         index = 1 if row.emphasis else 0
+        parts.append(_named(row, _spread(row), y - 12 - extra, below=bool(extra)))
         bar = ""
         if row.low is not None and row.high is not None:
             x1, x2 = _x(row.low), _x(row.high)
-            path = f"M{x1:.1f} {y}H{x2:.1f}M{x1:.1f} {y - 4}v8M{x2:.1f} {y - 4}v8"
+            path = f"M{x1:.1f} {y:g}H{x2:.1f}M{x1:.1f} {y - 4:g}v8M{x2:.1f} {y - 4:g}v8"
             bar = f'<path d="{path}" style="stroke:{_COLOURS[index]};stroke-width:2;fill:none"/>'
         parts.append(_titled(row.tooltip, bar + _shape(_x(row.value), y, index)))
     return _svg(parts, bottom + 22, label)
@@ -137,15 +178,15 @@ def forest(rows: Sequence[Mark], limits: Sequence[Limit], *, label: str) -> str:
 
 def strips(groups: Sequence[tuple[str, Sequence[Mark]]], *, label: str) -> str:
     """Returns dot strips: a row per group with a dot per score and a bar from the lowest to the highest."""
-    step = 34.0
+    step = 36.0
     bottom = 6 + step * len(groups)
     parts = [_grid(6, bottom)]
     for i, (name, marks) in enumerate(groups):
-        y = 6 + step * i + 26
+        y = 6 + step * i + 28
         low, high = min(m.value for m in marks), max(m.value for m in marks)
-        number = f"{figure(low)} to {figure(high)}"
-        parts.append(_named(name, "", number, y - 11))
-        bar = f"M{_x(low):.1f} {y}H{_x(high):.1f}"
+        number = f"{figure(low)} to {figure(high)}" if len(marks) > 1 else figure(low)
+        parts.append(_named(Mark(name, low, ""), ("", number), y - 12, below=False))
+        bar = f"M{_x(low):.1f} {y:g}H{_x(high):.1f}"
         line = f'<path d="{bar}" style="stroke:{_COLOURS[0]};stroke-width:7;stroke-opacity:.28;stroke-linecap:round"/>'
         parts.append(_titled(f"{name}: {number}", line))
         parts += [_titled(m.tooltip, _shape(_x(m.value), y, 1 if m.emphasis else 0)) for m in marks]
@@ -154,35 +195,32 @@ def strips(groups: Sequence[tuple[str, Sequence[Mark]]], *, label: str) -> str:
 
 def slopes(lines: Sequence[Slope], *, label: str) -> str:
     """Returns a slope chart: a line per pair from the score before (left) to the score after (right)."""
-    top, height, left, right = 30.0, max(150.0, 16.0 * len(lines)), 62.0, 168.0
+    gap = 2 * _LINE + 2 if any(line.detail for line in lines) else _LINE + 2
+    top, height, left, right = 30.0, max(150.0, gap * len(lines)), 68.0, 160.0
     bottom = top + height
 
     def y(value: float) -> float:
         return bottom - min(1.0, max(0.0, value)) * height
 
-    parts = [
-        f'<path d="M{left} {top}V{bottom}M{right} {top}V{bottom}" style="{_HAIR}"/>',
-        _text(left, 14, "before 前", anchor="middle", bold=True),
-        _text(right, 14, "after 後", anchor="middle", bold=True),
-    ]
-    # The ends of the axis stand left of it, where the values are kept out of their way.
-    parts += [_text(4, y(v) + 4, f"{v:g}", muted=True) for v in (0, 0.5, 1)]
+    parts = [f'<path d="M{left:g} {top:g}V{bottom:g}M{right:g} {top:g}V{bottom:g}" style="{_HAIR}"/>']
+    parts += [_text(x, 14, word, anchor="middle", bold=True) for x, word in ((left, "before 前"), (right, "after 後"))]
+    parts += [_text(2, y(v) + 4, f"{v:g}", muted=True) for v in (0, 0.5, 1)]
     befores = {figure(line.before): y(line.before) for line in lines}
-    for text, at in zip(befores, _apart(list(befores.values()), 12, top, bottom), strict=True):
+    for text, at in zip(befores, _apart(list(befores.values()), _LINE, top, bottom), strict=True):
         parts.append(_text(left - 8, at + 4, text, anchor="end"))
-    places = _apart([y(line.after) for line in lines], 13, top, bottom)
+    places = _apart([y(line.after) for line in lines], gap, top + 4, bottom)
     for i, (line, at) in enumerate(zip(lines, places, strict=True)):
         style = f"stroke:{_COLOURS[i % 4]};stroke-width:2;fill:none"
         dash = "" if i < 4 else f' stroke-dasharray="{("6 3", "2 3")[i // 4 % 2]}"'
-        drawn = f'<path d="M{left} {y(line.before):.1f}L{right} {y(line.after):.1f}" style="{style}"{dash}/>'
+        drawn = f'<path d="M{left:g} {y(line.before):.1f}L{right:g} {y(line.after):.1f}" style="{style}"{dash}/>'
         drawn += _shape(left, y(line.before), i) + _shape(right, y(line.after), i)
-        drawn += f'<path d="M{right + 6} {y(line.after):.1f}L{right + 14} {at:.1f}" style="{_HAIR}"/>'
-        drawn += _shape(right + 20, at, i, size=3.2)
-        number = figure(line.after)
-        drawn += _text(right + 27, at + 4, number, bold=True)
-        drawn += _label(right + 61, at + 4, line.label, line.detail, WIDTH - right - 63)
+        drawn += f'<path d="M{right + 6:g} {y(line.after):.1f}L{right + 16:g} {at:.1f}" style="{_HAIR}"/>'
+        drawn += _shape(right + 22, at, i, size=3.6)
+        room = int((WIDTH - right - 30) / _UNIT) - 6
+        drawn += _text(right + 30, at + 4, f" {clipped(line.label, room)}", first=figure(line.after))
+        drawn += _text(right + 30, at + 4 + _LINE, line.detail, muted=True) if line.detail else ""
         parts.append(_titled(line.tooltip, drawn))
-    return _svg(parts, bottom + 12, label)
+    return _svg(parts, bottom + (_LINE if gap > 20 else 0) + 10, label)
 
 
 def loss_curve(points: Sequence[tuple[float, float, str]], *, kept: Sequence[int] = (), label: str) -> str:
@@ -218,7 +256,7 @@ def loss_curve(points: Sequence[tuple[float, float, str]], *, kept: Sequence[int
     stride = max(1, math.ceil(len(points) / _MOST_POINTS))
     for step, loss, tooltip in points[::stride]:
         x, y = at(step, loss)
-        dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.2" style="fill:{_COLOURS[0]};fill-opacity:.4"/>'
+        dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.2" style="fill:{_COLOURS[0]};fill-opacity:.6"/>'
         parts.append(_titled(tooltip, dot))
     if len(points) > 1:
         smooth = list(zip((p[0] for p in points), running_mean([p[1] for p in points]), strict=True))
@@ -274,33 +312,54 @@ def _grid(top: float, bottom: float) -> str:
     return f'<path d="{lines}" style="{_HAIR};stroke-opacity:.14"/>' + "".join(numbers)
 
 
-def _limit(limit: Limit, y: float, bottom: float, *, dash: str) -> str:
+def _limit(limit: Mark, y: float, bottom: float, *, dash: str) -> str:
     """An upright line with its name at its head, on the side where there is room."""
-    x, colour = _x(limit.value), _COLOURS[2] if limit.ceiling else _COLOURS[3]
+    x, colour = _x(limit.value), _COLOURS[2] if limit.emphasis else _COLOURS[3]
     name = f"{limit.label} {figure(limit.value)}"
     line = f'<path d="M{x:.1f} {y - 9}V{bottom}" stroke-dasharray="{dash}" style="stroke:{colour};stroke-width:1.5"/>'
     to_right = limit.value < 0.5
     return _titled(name, line + _text(x + (4 if to_right else -4), y, name, anchor="start" if to_right else "end"))
 
 
-def _named(label: str, detail: str, number: str, y: float) -> str:
-    """A row's line of text: name and detail at the left, number at the right."""
-    room = _RIGHT - _LEFT - display_width(number) * _UNIT - 8
-    return _label(_LEFT, y, label, detail, room) + _text(_RIGHT, y, number, anchor="end", bold=True)
+def _spread(row: Mark) -> tuple[str, str]:
+    """A score and its interval as they stand at the right of a row."""
+    bounded = row.low is not None and row.high is not None
+    return figure(row.value), f" [{figure(row.low)}–{figure(row.high)}]" if bounded else ""
 
 
-def _label(x: float, y: float, label: str, detail: str, room: float) -> str:
-    """A name with a paler detail, cut to the room: first the name to a third, then the detail."""
-    units = int(room / _UNIT)
-    name = clipped(label, max(units - display_width(detail) - 1, units // 3 if detail else units))
-    rest = clipped(detail, max(0, units - display_width(name) - 1)) if detail else ""
-    tail = f' <tspan style="fill-opacity:.72;font-weight:400">{escaped(rest)}</tspan>' if rest else ""
-    return f'<text x="{x:g}" y="{y:g}">{escaped(name)}{tail}</text>'
+def _too_wide(row: Mark) -> bool:
+    """Whether name and detail need a line each."""
+    number = sum(map(display_width, _spread(row)))
+    return bool(row.detail) and (display_width(f"{row.label} {row.detail}") + number + 1) * _UNIT > _RIGHT - _LEFT
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "start", bold: bool = False, muted: bool = False) -> str:
-    style = ("font-weight:600;" if bold else "") + ("fill-opacity:.72;" if muted else "")
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" style="{style}">{escaped(text)}</text>'
+def _named(row: Mark, number: tuple[str, str], y: float, *, below: bool) -> str:
+    """A row's text: name and detail at the left, on one line or two, the number at the right."""
+    units = int((_RIGHT - _LEFT) / _UNIT) - sum(map(display_width, number)) - 1
+    detail = _text(_LEFT, y + _LINE, clipped(row.detail, int((_RIGHT - _LEFT) / _UNIT)), muted=True) if below else ""
+    right = _text(_RIGHT, y, number[1], anchor="end", first=number[0])
+    if below or not row.detail:
+        return _text(_LEFT, y, clipped(row.label, units)) + detail + right
+    return _text(_LEFT, y, row.label, last=f" {row.detail}") + right
+
+
+def _text(
+    x: float,
+    y: float,
+    text: str,
+    *,
+    anchor: str = "start",
+    bold: bool = False,
+    muted: bool = False,
+    first: str = "",
+    last: str = "",
+) -> str:
+    """Text with a bolder `first` and a paler `last` part; a halo in the card's colour keeps lines behind it off."""
+    style = ("font-weight:600;" if bold else "") + ("fill-opacity:.75;" if muted else "")
+    style += "paint-order:stroke;stroke:var(--card, #fff);stroke-width:3px;stroke-linejoin:round"
+    lead = f'<tspan style="font-weight:600">{escaped(first)}</tspan>' if first else ""
+    tail = f'<tspan style="fill-opacity:.75">{escaped(last)}</tspan>' if last else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" style="{style}">{lead}{escaped(text)}{tail}</text>'
 
 
 def _shape(x: float, y: float, index: int, size: float = 4.6) -> str:
@@ -335,5 +394,6 @@ def _titled(tooltip: str, drawn: str) -> str:
 def _svg(parts: Sequence[str], height: float, label: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" role="img" '
-        f'aria-label="{escaped(label)}" font-family="{FONTS}" font-size="11" fill="currentColor">{"".join(parts)}</svg>'
+        f'aria-label="{escaped(label)}" font-family="{FONTS}" font-size="11.5" fill="currentColor">'
+        f"{''.join(parts)}</svg>"
     )

@@ -1,6 +1,7 @@
 """The command line: one short function per verb. It reads a spec, lays `--set` over it, calls the job, prints.
 
-Exit codes: 0 done; 1 a fault of ikyoku's own; 2 something the user can mend; 130 interrupted (the same command continues).
+Exit codes: 0 done; 1 a fault of ikyoku's own; 2 something the user can mend; 130 interrupted (the same command
+continues).
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ Runs = Annotated[Path, typer.Option("--runs", help="Folder of run folders.")]
 New = Annotated[bool, typer.Option("--new", help="Start another run beside the one of this spec.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan and the first sample.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")]
-Online = Annotated[bool, typer.Option("--online", help="Allow the network, for hub ids that are not in the local cache.")]
+Online = Annotated[
+    bool, typer.Option("--online", help="Allow the network, for hub ids that are not in the local cache.")
+]
 Model = Annotated[str | None, typer.Option("--model", help="Model folder or hub id.", show_default=False)]
 
 
@@ -111,7 +114,9 @@ def score(
 
 @app.command()
 def demo(
-    size: Annotated[Literal["tiny", "pocket"], typer.Option("--size", help="tiny: the mechanism; pocket: the effect.")] = "pocket",
+    size: Annotated[
+        Literal["tiny", "pocket"], typer.Option("--size", help="tiny: the mechanism; pocket: the effect.")
+    ] = "pocket",
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
     new: New = False,
@@ -140,7 +145,7 @@ def doctor(
     if out:
         write_atomically(out, statement)
     typer.echo(statement)
-    if not proof.passed:
+    if proof.verdict != "PASS":
         raise typer.Exit(1)
 
 
@@ -151,9 +156,10 @@ def main() -> None:
     except IkyokuError as error:
         typer.echo(f"ikyoku: {error}", err=True)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        typer.echo("\nikyoku: interrupted. The same command continues where it stopped.", err=True)
-        raise SystemExit(130) from None
+    except SystemExit as stop:  # typer makes this of a KeyboardInterrupt
+        if stop.code == 130:
+            typer.echo("\nikyoku: interrupted. The same command continues where it stopped.", err=True)
+        raise
     except Exception as error:  # a fault of ours: one line for the user, the traceback in a file
         with tempfile.NamedTemporaryFile("w", prefix="ikyoku-", suffix=".txt", delete=False, encoding="utf-8") as file:
             traceback.print_exc(file=file)
@@ -167,7 +173,9 @@ def _spec(kind: type[AnySpec], path: Path | None, given: Mapping[str, Any], over
 
     if path:
         if given:
-            raise SpecError(f"{', '.join(given)}: given beside {path}. Change a spec with --set, for example --set data=FILE.")
+            raise SpecError(
+                f"{', '.join(given)}: given beside {path}. Change a spec with --set, for example --set data=FILE."
+            )
         return load(kind, path, overrides or [])
     return parse(kind, override(given, overrides or []), source="options")
 

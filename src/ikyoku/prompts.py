@@ -22,9 +22,9 @@ CHOICE_SEPARATOR = ","
 class PromptFormat:
     """One way of asking.
 
-    `opening` stands once at the top. `block` holds `{instruction}` and `{input}`, `bare` only `{instruction}`: it is used
-    where the input is empty. Both end where the model's answer begins. With `chat` the text goes through the model's own
-    chat template instead: each block is a user turn, each demonstration's answer an assistant turn.
+    `opening` stands once at the top. `block` holds `{instruction}` and `{input}`, `bare` only `{instruction}`: it is
+    used where the input is empty. Both end where the model's answer begins. With `chat` the text goes through the
+    model's own chat template instead: each block is a user turn, each demonstration's answer an assistant turn.
     """
 
     name: str
@@ -107,10 +107,10 @@ def exam_prompt(
 
 
 def instruction_prompt(sample: Instruction, form: PromptFormat) -> Prompt:
-    """Returns the prompt of one instruction pair, laid out as the exam's questions are.
+    r"""Returns the prompt of one instruction pair, laid out as the exam's questions are.
 
     >>> instruction_prompt(Instruction("1", "何か。", "", "骨"), PROMPT_FORMATS["alpaca-ja"]).text[-18:]
-    '示：\\n何か。\\n### 応答：\\n'
+    '示：\n何か。\n### 応答：\n'
     """
     return _lay_out(form, [], sample.instruction, sample.input)
 

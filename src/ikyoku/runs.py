@@ -159,12 +159,15 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                yield json.loads(line)
+                record = json.loads(line)
             except ValueError:
+                record = None
+            if not isinstance(record, dict):
                 raise RunError(
                     f"{path}, line {number}: not a JSON record. The file was changed or the disk damaged it; "
                     "move the run folder away and start again with --new."
-                ) from None
+                )
+            yield record
 
 
 def _drop_unfinished_line(path: Path) -> None:
@@ -234,9 +237,10 @@ def open_run(
         try:
             yield run
         except BaseException as error:
-            run._close()
             _record_failure(folder, error)
             raise
+        finally:
+            run._close()
 
 
 def _folder(root: Path, name: str, *, new: bool) -> Path:
@@ -251,20 +255,27 @@ def _folder(root: Path, name: str, *, new: bool) -> Path:
 
 
 def _read_status(folder: Path) -> dict[str, Any]:
-    path = folder / "status.json"
+    return _read_object(folder / "status.json")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Returns the JSON object in a file, an empty one where there is no file."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError:
-        raise RunError(f"{path}: not JSON. Move the run folder away and start again.") from None
+        value = None
+    if not isinstance(value, dict):
+        raise RunError(f"{path}: not a JSON object. Move the run folder away and start again.")
+    return value
 
 
 def _check_inputs(run: Run, hashes: Mapping[str, str]) -> None:
     path = run.folder / "provenance.json"
     if run.state == "new" or not path.is_file():
         return
-    known = json.loads(path.read_text(encoding="utf-8")).get("inputs", {})
+    known = _read_object(path).get("inputs", {})
     changed = [key for key, value in hashes.items() if known.get(key) != value]
     if changed:
         raise RunError(

@@ -17,9 +17,7 @@ from pydantic_core import ErrorDetails
 from ikyoku.errors import SpecError, together
 from ikyoku.prompts import PROMPT_FORMATS
 
-PromptFormatName = Literal[
-    "alpaca-ja", "medical-top-ja", "medical-inside-ja", "alpaca-en", "medical-top-en", "chat-ja"
-]
+PromptFormatName = Literal["alpaca-ja", "medical-top-ja", "medical-inside-ja", "alpaca-en", "medical-top-en", "chat-ja"]
 ItemListName = Literal[
     "all",
     "text-only",
@@ -42,7 +40,7 @@ class Spec(BaseModel):
 class ModelSpec(Spec):
     """A model: a folder in Hugging Face's layout or a hub id, with an optional adapter on it."""
 
-    path: str
+    path: str = Field(min_length=1)
     """Folder of a model, or a hub id that the local cache holds."""
     adapter: str | None = None
     """Folder of a PEFT adapter."""
@@ -67,7 +65,7 @@ class ModelSpec(Spec):
 class ExamSpec(Spec):
     """An exam: a file or folder in IgakuQA's layout and which of its questions to ask."""
 
-    path: str
+    path: str = Field(min_length=1)
     """File or folder."""
     label: str | None = Field(default=None, min_length=1, max_length=60)
     """How tables name the exam; by default the file's name."""
@@ -107,6 +105,16 @@ class EvaluateSpec(Spec):
     """Ask only the first so many questions of each exam: for trying out, shown in the table."""
     seed: int = Field(default=0, ge=0)
     """Seed of the resampling behind the intervals. Decoding is greedy and needs none."""
+
+    def model_post_init(self, _: object) -> None:
+        """Checks what no single field can."""
+        twice = [
+            f"{key}: the same one twice in {', '.join(map(str, values))}. Name each once."
+            for key, values in (("formats", self.formats), ("shots", self.shots))
+            if len(set(values)) < len(values)
+        ]
+        if twice:
+            raise SpecError(together(twice))
 
 
 class LoraSpec(Spec):
@@ -158,11 +166,14 @@ class TuneSpec(Spec):
 
     def model_post_init(self, _: object) -> None:
         """Checks what no single field can."""
+        faults = []
         micro = self.micro_batch_size
         if micro is not None and self.batch_size % micro:
-            raise SpecError(f"micro_batch_size: {micro} does not divide batch_size {self.batch_size}.")
+            faults.append(f"micro_batch_size: {micro} does not divide batch_size {self.batch_size}.")
         if beyond := [s for s in self.keep_steps if not 1 <= s <= self.steps]:
-            raise SpecError(f"keep_steps: {beyond} not within 1 to steps ({self.steps}).")
+            faults.append(f"keep_steps: {beyond} not within 1 to steps ({self.steps}).")
+        if faults:
+            raise SpecError(together(faults))
 
 
 class DemoSpec(Spec):
@@ -180,6 +191,17 @@ class DemoSpec(Spec):
 
 AnySpec = TypeVar("AnySpec", bound=Spec)
 
+_PLAIN = {
+    "Input ": "it ",
+    "Keys ": "keys ",
+    "Tuple ": "it ",
+    "String ": "it ",
+    " after validation": "",
+    "a valid tuple": "a list",
+    "a valid dictionary or instance of": "keys and values of",
+}
+"""pydantic's words for a fault, and those of a YAML file's author."""
+
 
 def parse(kind: type[AnySpec], values: Mapping[str, Any], *, source: str) -> AnySpec:
     """Returns the checked spec of plain values.
@@ -190,7 +212,10 @@ def parse(kind: type[AnySpec], values: Mapping[str, Any], *, source: str) -> Any
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        faults = [_fault(kind, e) for e in error.errors()]
+        errors = error.errors()
+        # A list whose only entry is faulty counts as too short as well: the fault of the entry is the one to mend.
+        inner = {e["loc"][:n] for e in errors for n in range(len(e["loc"]))}
+        faults = [_fault(kind, e) for e in errors if e["type"] != "too_short" or e["loc"] not in inner]
         raise SpecError(f"{source}:\n{together(faults)}") from None
     except SpecError as error:
         raise SpecError(f"{source}:\n{error}") from None
@@ -207,7 +232,7 @@ def load(kind: type[AnySpec], path: Path, overrides: Sequence[str] = ()) -> AnyS
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Returns a YAML 1.2 mapping as plain values (`no` stays a text, 1e-4 is a number)."""
-    from ruamel.yaml import YAMLError
+    from ruamel.yaml.error import YAMLError
 
     try:
         value = _yaml().load(path.read_text(encoding="utf-8"))
@@ -222,6 +247,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "cannot be read"
         raise SpecError(f"{path}{where}: not valid YAML: {problem}.") from None
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}.") from None
     if not isinstance(value, dict):
         raise SpecError(f"{path}: holds {'nothing' if value is None else type(value).__name__}, not keys and values.")
     return value
@@ -242,23 +269,39 @@ def override(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, A
         *path, last = key.split(".")
         for part in path:
             target = _entered(target, part, text)
-        _assign(target, last, _yaml().load(value), text)
+        _assign(target, last, _value(value, text), text)
     return result
+
+
+def _value(value: str, text: str) -> Any:
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return _yaml().load(value)
+    except YAMLError:
+        raise SpecError(f"--set {text}: the value is not valid YAML. Put quotes around a text with : [ or {{.") from None
 
 
 def to_yaml(spec: Spec) -> str:
     """Returns the resolved spec as YAML, every default written out."""
     import io
 
-    stream = io.StringIO()
-    _yaml().dump(spec.model_dump(mode="json"), stream)
-    return stream.getvalue()
+    values = spec.model_dump(mode="json")
+    text = ""
+    for readable in (True, False):  # text with a rare separator such as U+0085 comes back only where it is escaped
+        yaml, stream = _yaml(), io.StringIO()
+        yaml.allow_unicode = readable
+        yaml.dump(values, stream)
+        text = stream.getvalue()
+        if yaml.load(text) == values:
+            break
+    return text
 
 
 def _yaml() -> Any:
     from ruamel.yaml import YAML
 
-    yaml = YAML(typ="safe", pure=True)
+    yaml: Any = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.allow_unicode = True
     yaml.sort_base_mapping_type_on_output = False
@@ -274,7 +317,7 @@ def _copied(value: Any) -> Any:
 def _entered(target: Any, part: str, text: str) -> Any:
     if isinstance(target, dict):
         return target.setdefault(part, {})
-    if isinstance(target, list) and part.isdigit() and int(part) < len(target):
+    if isinstance(target, list) and part.isdecimal() and int(part) < len(target):
         return target[int(part)]
     raise SpecError(f"--set {text}: there is nothing at {part!r}.")
 
@@ -282,7 +325,7 @@ def _entered(target: Any, part: str, text: str) -> Any:
 def _assign(target: Any, key: str, value: Any, text: str) -> None:
     if isinstance(target, dict):
         target[key] = value
-    elif isinstance(target, list) and key.isdigit() and int(key) < len(target):
+    elif isinstance(target, list) and key.isdecimal() and int(key) < len(target):
         target[int(key)] = value
     else:
         raise SpecError(f"--set {text}: there is nothing at {key!r}.")
@@ -290,7 +333,8 @@ def _assign(target: Any, key: str, value: Any, text: str) -> None:
 
 def _fault(kind: type[Spec], error: ErrorDetails) -> str:
     """One line for one fault: the field, what was found, what is allowed, the nearest valid key."""
-    place = ".".join(str(part) for part in error["loc"])
+    # pydantic also names the branch of a union, such as tuple[str, ...]: no key that a reader could look for
+    place = ".".join(str(part) for part in error["loc"] if "[" not in str(part))
     if error["type"] == "extra_forbidden":
         allowed = _fields_at(kind, error["loc"][:-1])
         near = difflib.get_close_matches(str(error["loc"][-1]), allowed, n=1)
@@ -298,8 +342,10 @@ def _fault(kind: type[Spec], error: ErrorDetails) -> str:
         return f"{place}: no such key.{hint}"
     if error["type"] == "missing":
         return f"{place}: missing, and there is no default."
-    message = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return f"{place}: found {error['input']!r}; it {message}."
+    message = error["msg"]
+    for theirs, plain in _PLAIN.items():
+        message = message.replace(theirs, plain)
+    return f"{place}: found {error['input']!r}; {message}."
 
 
 def _fields_at(kind: type[Spec], path: Sequence[int | str]) -> list[str]:

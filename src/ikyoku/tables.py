@@ -21,8 +21,34 @@ METRICS: Mapping[str, tuple[str, str, str]] = {
 CEILING = "gold"
 """The reference that is a ceiling; all others are floors."""
 
+REFERENCES = {"empty reply": "空の返答", "letters": "記号だけの返答", "chance": "無作為", "gold": "正解そのもの"}
+"""Japanese names of the references."""
+
+GLOSSARY = {
+    (
+        "accuracy",
+        "正答率",
+    ): "1 if the options nearest to the reply by Gestalt similarity, as many as the question asks for, "
+    "are the right ones (JMedLoRA's Accuracy). A reply that shares no letter with any option is wrong.",
+    ("exact match", "完全一致率"): "1 if the reply is the right options' texts, letter for letter.",
+    ("Gestalt score", "ゲシュタルトスコア"): "similarity of the reply and the right options' texts, from 0 to 1: "
+    "2|K| / (|reply| + |right|), K being the matching blocks (Ratcliff and Obershelp).",
+    ("harness", "公開ハーネスの規則"): "accuracy, and exact match (EM), by the authors' published rule "
+    "(japanese-lm-med-harness), faults included: a model that answers nothing gets about 0.17. It serves only to "
+    "compare with published numbers.",
+    ("floor, ceiling", "下限・上限"): "what replies without knowledge get, and what the right answers themselves get.",
+    (
+        "Δ",
+        "差",
+    ): "difference of the accuracy from the base model on the same questions, with p by the test named below the "
+    "table. The interval of the difference in the first sentence is Bonett and Price's (2012) for paired proportions.",
+    ("[low–high]", "95 % 信頼区間"): "two-sided 95 % interval of a score.",
+}
+"""What the columns mean, by name and Japanese name."""
+
 _TERMINAL = 110  # columns a terminal table should keep to
 _MOST_NOTES = 8
+_MANY_CUT = 0.05  # share of replies that were cut from which a reader is warned first
 
 
 class Row(NamedTuple):
@@ -66,33 +92,40 @@ class Table:
         value = score(self.cells.get((row._replace(model=against["model"]), cell["exam"]), {}), self.headline)
         return float(cell["metrics"][self.headline]["value"] - against["difference"]) if value is None else value
 
-    def notes(self) -> list[str]:
-        """Returns what a reader must know before trusting a number: exams asked in part, replies that were cut."""
-        notes = [
-            f"{exam['exam']}: only the first {exam['limit']} questions were asked (limit), a trial and no result."
+    def warnings(self) -> list[str]:
+        """Returns what a reader must know before trusting a number: exams asked in part, many replies that were cut."""
+        asked = [
+            f"{exam['exam']}: only the first {exam['limit']} questions were asked (limit): a trial, not a result."
             for exam in self.exams
             if exam.get("limit")
         ]
-        cut = []
-        for (row, exam_name), cell in self.cells.items():
+        return asked + self._cut(frequent=True)
+
+    def notes(self) -> list[str]:
+        """Returns where single replies were cut, as far as `warnings` does not say it."""
+        return self._cut(frequent=False)
+
+    def _cut(self, *, frequent: bool) -> list[str]:
+        lines = []
+        for (row, exam), cell in self.cells.items():
             finish = cell.get("finish") or {}
-            texts = [
-                f"{count} {what}"
-                for key, what in (("length", "cut at the length limit"), ("too_long", "too long for the model"))
-                if (count := finish.get(key, 0))
-            ]
-            if texts:
-                where = ", ".join(filter(None, [row.model, *self.detail(row).split(" · ")]))
-                cut.append(f"{where}, on {exam_name}: of {cell['n']} replies {', '.join(texts)}.")
-        more = [f"{len(cut) - _MOST_NOTES} more rows hold cut replies."] if len(cut) > _MOST_NOTES else []
-        return notes + cut[:_MOST_NOTES] + more
+            counts = (
+                (finish.get("length", 0), "cut at the length limit"),
+                (finish.get("too_long", 0), "too long for the model"),
+            )
+            texts = [f"{count} {what}" for count, what in counts if count]
+            if texts and (sum(count for count, _ in counts) >= _MANY_CUT * cell["n"]) is frequent:
+                where = ", ".join([row.model, *filter(None, self.detail(row).split(" · "))])
+                lines.append(f"{where}, on {exam}: of {cell['n']} replies {', '.join(texts)}.")
+        more = [f"{len(lines) - _MOST_NOTES} more rows hold such replies."] if len(lines) > _MOST_NOTES else []
+        return lines[:_MOST_NOTES] + more
 
 
 def evaluation_table(scores: Mapping[str, Any]) -> str:
     """Returns the table for a terminal, aligned by display width, with a legend below.
 
     Exams stand side by side as far as about 110 columns allow, else one below the other; intervals of exact match and
-    Gestalt score are shown where they fit. Apart from names it is ASCII, so that no terminal misjudges a letter's width.
+    Gestalt score are shown where they fit. Apart from names it is ASCII: no terminal can misjudge a letter's width.
     """
     table = Table(scores)
     names = [exam["exam"] for exam in table.exams]
@@ -200,13 +233,28 @@ def difference_interval(against: Mapping[str, Any], n: int) -> tuple[float, floa
 
     >>> low, high = difference_interval({"only_this": 95, "only_that": 3}, 150)
     >>> print(f"{low:.3f} {high:.3f}")
-    0.519 0.692
+    0.519 0.691
     """
     if against.get("low") is not None and against.get("high") is not None:
         return float(against["low"]), float(against["high"])
     this, that = (against["only_this"] + 1) / (n + 2), (against["only_that"] + 1) / (n + 2)
     half = 1.959964 * math.sqrt((this + that - (this - that) ** 2) / (n + 2))
     return max(-1.0, this - that - half), min(1.0, this - that + half)
+
+
+def comparison(against: Mapping[str, Any]) -> str:
+    """Returns a comparison with a base model in a line."""
+    return (
+        f"{signed(against['difference'])} against {against['model']}: {against['only_this']} right only here, "
+        f"{against['only_that']} right only there; p = {against['p_value']:.2g}, by Holm {p_text(holm_p(against))}"
+    )
+
+
+def everything(table: Table, row: Row, cell: Mapping[str, Any]) -> str:
+    """Returns all about a cell's headline score in a line, for a tooltip."""
+    text = f"{row.model}, {row.format}, {row.shots}-shot, {cell['exam']}: {table.headline} "
+    text += f"{figure(score(cell, table.headline))} [{interval(cell, table.headline)}], n = {cell['n']}"
+    return f"{text}; {comparison(cell['against'])}" if cell.get("against") else text
 
 
 def exam_line(exam: Mapping[str, Any]) -> str:
@@ -221,7 +269,7 @@ def _terminal(table: Table, exams: Sequence[str], *, wide: bool) -> list[str]:
     """The table's lines: a block of columns for the rows' names and one for each exam."""
     blank = [""] * len(table.references)
     names = [
-        ("model", [clipped(_plain(r.model), 30, "..") for r in table.rows] + list(map(_reference, table.references)))
+        ("model", [clipped(_plain(r.model), 32, "..") for r in table.rows] + list(map(_reference, table.references)))
     ]
     if table.formats:
         names.append(("format", [r.format for r in table.rows] + blank))
@@ -237,7 +285,7 @@ def _terminal(table: Table, exams: Sequence[str], *, wide: bool) -> list[str]:
             shown = wide or metric == "accuracy"
             texts = [_with_interval(c, metric, digits=2 if shown else 0, dash="-") for c in cells]
             values = [reference_values(by_name[exam], name).get(metric) for name in table.references]
-            room = max([9 if shown else 0] + [len(t) - 5 for t in texts if t.endswith("]")]) if shown else 0
+            room = max([len(t) - 5 for t in texts if t.endswith("]")], default=0)
             columns.append((head, texts + [("-" if v is None else figure(v)) + " " * room for v in values]))
         if table.compared:
             against = [c.get("against") for c in cells]
@@ -272,14 +320,17 @@ def _legend(table: Table) -> list[str]:
             [] if table.shots else [f"{table.rows[0].shots}-shot"]
         )
         lines += [f"all rows: {', '.join(same)}"] if same else []
-    lines.append(
-        "Acc.: the nearest options by Gestalt similarity are the right ones; Exact: reply = right options' texts;"
-    )
-    lines.append("Gest.: similarity of reply and right options' texts (0 to 1); in brackets the 95 % interval")
+    lines.append("accuracy (Acc.): the options nearest to the reply by Gestalt similarity are the right ones")
+    lines.append("exact match (Exact): reply = right options' texts; Gestalt score (Gest.): their similarity, 0 to 1")
+    lines.append("in brackets: two-sided 95 % interval")
     pairs = {f"{c['model']} against {c['against']['model']}": 0 for c in table.cells.values() if c.get("against")}
     if pairs:
         lines.append(f"diff., p: {'; '.join(pairs)}, same questions; {table.test}")
-    return lines + [exam_line(exam) for exam in table.exams] + [f"note: {note}" for note in table.notes()]
+    return (
+        lines
+        + [exam_line(exam) for exam in table.exams]
+        + [f"note: {note}" for note in table.warnings() + table.notes()]
+    )
 
 
 def _reference(name: str) -> str:

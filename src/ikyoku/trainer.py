@@ -178,8 +178,9 @@ def _conversation_example(sample: Any, form: PromptFormat, tokenizer: Any) -> Ex
             before, after = ids(i, asked=True), ids(i + 1, asked=False)
             if whole[: len(before)] != before or whole[: len(after)] != after:
                 raise ModelError(
-                    f"{tokenizer.name_or_path}: its chat template rewrites earlier turns, so the answers in {sample.id} "
-                    "cannot be told from the rest. Use a template in which a longer conversation begins with the shorter."
+                    f"{tokenizer.name_or_path}: its chat template rewrites earlier turns, so the answers in "
+                    f"{sample.id} cannot be told from the rest. Use a template in which a longer conversation begins "
+                    "with the shorter."
                 )
             if tokenizer.eos_token_id not in after[len(before) :]:
                 raise ModelError(
@@ -192,14 +193,15 @@ def _conversation_example(sample: Any, form: PromptFormat, tokenizer: Any) -> Ex
 
 def _trainer(model: Any, tokenizer: Any, examples: Sequence[Example], plan: TrainingPlan, folder: Path) -> Any:
     import torch
-    from datasets import Dataset
     from torch.utils.data import Sampler
     from trl import SFTConfig, SFTTrainer
+
+    from datasets import Dataset
 
     gpu = torch.cuda.is_available()
     lengths = [len(e.ids) for e in examples]
 
-    class ByLength(Sampler[int]):
+    class ByLength(Sampler):  # type: ignore[misc]  # torch is not followed
         """Examples of like length together, in an order that the seed and the epoch decide."""
 
         epoch = 0
@@ -242,7 +244,7 @@ def _trainer(model: Any, tokenizer: Any, examples: Sequence[Example], plan: Trai
             data_seed=plan.seed,
             use_cpu=not gpu,
             bf16=gpu,
-            gradient_checkpointing=gpu and getattr(model, "is_loaded_in_4bit", False),
+            activation_checkpointing=gpu and getattr(model, "is_loaded_in_4bit", False),
             dataloader_pin_memory=gpu,
             report_to="none",
             disable_tqdm=True,

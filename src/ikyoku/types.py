@@ -23,7 +23,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What goes into a model: verbatim `text`, or `messages` for the model's own chat template (exactly one of them)."""
+    """What goes into a model.
+
+    Verbatim `text`, or `messages` for the model's own chat template: exactly one of them.
+    """
 
     text: str = ""
     messages: tuple[Message, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections import Counter
 from itertools import permutations
@@ -62,8 +63,11 @@ def test_texts_are_short_normal_and_free_of_separators() -> None:
 def test_a_subject_does_not_give_its_answer_away() -> None:
     found = []
     for fact in FACTS:
-        found += [f"{label(fact)} / {a}: {pairs(a) & pairs(fact.subject)}" for a in fact.answers
-                  if pairs(a) & pairs(fact.subject)]
+        found += [
+            f"{label(fact)} / {a}: {pairs(a) & pairs(fact.subject)}"
+            for a in fact.answers
+            if pairs(a) & pairs(fact.subject)
+        ]
         found += [f"{label(fact)} holds {a}" for a in pool(fact.relation) if a.casefold() in fact.subject.casefold()]
     faults(found)
 
@@ -128,13 +132,12 @@ def test_questions_do_not_hold_an_answer() -> None:
     faults(found)
 
 
-def test_every_fact_reads_as_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_fact_reads_as_sentences() -> None:
     for fact in FACTS:
         for text in relation(fact.relation).statements:
             sentence = text.format(subject=fact.subject, answer="と".join(fact.answers))
             assert fact.subject in sentence and "{" not in sentence
-            print(sentence)
-    assert len(capsys.readouterr().out.splitlines()) == 3 * len(FACTS)
+            sys.stdout.write(f"{sentence}\n")  # pytest -s shows the whole sheet to a physician who checks it
 
 
 def test_an_unknown_relation_is_named() -> None:

@@ -1,7 +1,7 @@
 """The jobs: they connect the edges to the core and write the run folder. They hold order, not arithmetic.
 
-Every job is a function of its spec and its run; `start` opens the run of a spec, continues an unfinished one and reads a
-finished one.
+Every job is a function of its spec and its run; `start` opens the run of a spec, continues an unfinished one and
+reads a finished one.
 """
 
 from __future__ import annotations

@@ -33,7 +33,9 @@ def demo(spec: DemoSpec, run: Run) -> dict[str, Any]:
         seconds[what] = round(time.monotonic() - began - sum(seconds.values()), 1)
 
     cache = Path(spec.cache).expanduser()
-    bases = make_bases(spec.size, seed=spec.seed, cache=cache, progress=lambda n, a, b: run.progress(f"making {n}", a, b))
+    bases = make_bases(
+        spec.size, seed=spec.seed, cache=cache, progress=lambda n, a, b: run.progress(f"making {n}", a, b)
+    )
     lap("making the bases")
     lab = _write_lab(spec, run)
     models = tuple(ModelSpec(path=str(folder), label=name) for name, folder in bases.items())
@@ -111,8 +113,9 @@ def _write_page(
     scores = json.loads((after.folder / "scores.json").read_text(encoding="utf-8"))
     curves = [(name, list(read_records(t.folder / "steps.jsonl"))) for name, t in tunings.items()]
     notes = [
-        "The bases were trained on this machine on texts about invented diseases. The pocket exam asks real facts, each in a "
-        "wording that no training text uses for it; the retention exam asks the invented facts that the bases knew before.",
+        "The bases were trained on this machine on texts about invented diseases. The pocket exam asks real facts, "
+        "each in a wording that no training text uses for it; the retention exam asks the invented facts that the "
+        "bases knew before.",
         "; ".join(f"{what} {value:.0f} s" for what, value in seconds.items()),
     ]
     provenance = json.loads((run.folder / "provenance.json").read_text(encoding="utf-8"))

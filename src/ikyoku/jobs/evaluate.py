@@ -46,7 +46,7 @@ class Plan:
 
 
 def inputs(spec: EvaluateSpec) -> dict[str, Path]:
-    """Returns the files and folders that the result depends on, after checking that they are there."""
+    """Returns the files and folders that the result depends on, after checking them: a run starts on good input."""
     found: dict[str, Path] = {}
     for exam in spec.exams:
         _add(found, exam.path)
@@ -59,6 +59,7 @@ def inputs(spec: EvaluateSpec) -> dict[str, Path]:
             _add(found, model.adapter)
         if Path(model.path).expanduser().is_dir():
             _add(found, model.path)
+    plan(spec)
     return found
 
 
@@ -95,7 +96,9 @@ def _selected(exam: ExamSpec, limit: int | None) -> Selection:
     read = read_exam(Path(exam.path).expanduser(), name=exam.name, years=exam.years or None)
     chosen = select(read, exam.items)
     if not chosen.questions:
-        raise DataError(f"{exam.path}: the item list {exam.items} leaves no question to ask ({len(chosen.omitted)} omitted).")
+        raise DataError(
+            f"{exam.path}: the item list {exam.items} leaves no question to ask ({len(chosen.omitted)} omitted)."
+        )
     return chosen.first(limit) if limit else chosen
 
 
@@ -167,7 +170,9 @@ def dry_run(spec: EvaluateSpec) -> str:
     ]
     for exam, chosen in planned.selections:
         part = " (a part, by limit)" if chosen.limited else ""
-        lines.append(f"exam      {exam.name}: {exam.items}, {len(chosen.questions)} questions{part}, {chosen.sha256[:12]}")
+        lines.append(
+            f"exam      {exam.name}: {exam.items}, {len(chosen.questions)} questions{part}, {chosen.sha256[:12]}"
+        )
         lines += [
             f"          {count} omitted: {reason}"
             for reason, count in Counter(o.reason for o in chosen.omitted).most_common()
@@ -203,9 +208,13 @@ def _write_questions(spec: EvaluateSpec, planned: Plan, run: Run) -> None:
     run.rewrite("questions", records)
 
 
-def _ask(cell: Cell, model: Model, answered: set[tuple[Any, ...]], max_new_tokens: int) -> Iterator[list[dict[str, Any]]]:
-    """Yields the new records of each batch. A batch is always asked whole, so that its replies do not depend on what an
-    interruption left of it."""
+def _ask(
+    cell: Cell, model: Model, answered: set[tuple[Any, ...]], max_new_tokens: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Yields the new records of each batch.
+
+    A batch is always asked whole, so that its replies do not depend on what an interruption left of it.
+    """
     for batch in cell.batches:
         missing = [q.id for q, _ in batch if (*cell.key, q.id) not in answered]
         if not missing:

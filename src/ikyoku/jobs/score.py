@@ -166,7 +166,10 @@ def _estimate(name: str, values: list[float], key: str) -> dict[str, float]:
 
 
 def _compare(spec: EvaluateSpec, cells: list[dict[str, Any]]) -> None:
-    """Sets each cell against the same question, format and shots of its base: the model without the adapter, or the first."""
+    """Sets each cell against the same questions of its base.
+
+    The base is the model without the adapter, else the first of the list; format and shots are the same.
+    """
     bases = {m.name: _base_of(m, spec.models) for m in spec.models}
     by_key = {cell_key(c): c for c in cells}
     compared: list[dict[str, Any]] = []

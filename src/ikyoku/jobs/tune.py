@@ -20,10 +20,11 @@ from ikyoku.types import Instruction, InstructionSample
 
 
 def inputs(spec: TuneSpec) -> dict[str, Path]:
-    """Returns the files and folders that the result depends on, after checking that they are there."""
+    """Returns the files and folders that the result depends on, after checking them: a run starts on good input."""
     data = Path(spec.data).expanduser()
     if not data.is_file():
         raise DataError(f"{spec.data}: no such file. `data` names a JSONL file of instruction pairs.")
+    read_instructions(data)
     if spec.model.adapter:
         raise ModelError("model.adapter: tuning starts from a base. Leave the adapter out.")
     check_folder(spec.model.path)

@@ -1,8 +1,8 @@
 """Pocket models: small language models made on the user's machine, so that everything can be tried without a download.
 
-A base is an ordinary Hugging Face folder (Llama architecture, fast tokenizer, chat template, safetensors), kept under the
-hash of everything it is made from: texts, recipe, seed. Each base is made in a process of its own with one thread, so that
-its weights do not depend on the number of cores, and two of them use two cores well.
+A base is an ordinary Hugging Face folder (Llama architecture, fast tokenizer, chat template, safetensors), kept under
+the hash of everything it is made from: texts, recipe, seed. Each base is made in a process of its own with one
+thread, so that its weights do not depend on the number of cores, and two of them use two cores well.
 """
 
 from __future__ import annotations
@@ -33,15 +33,18 @@ Progress = Callable[[str, int, int], None]
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + eos_token + '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + eos_token + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 )
 CONTEXT = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a base is made. `japanese` tells whether its tokenizer knows Japanese pieces or splits Japanese into bytes."""
+    """How a base is made.
+
+    `japanese` tells whether its tokenizer knows Japanese pieces or splits Japanese into bytes.
+    """
 
     name: str
     japanese: bool
@@ -51,6 +54,7 @@ class Recipe:
     steps: int
     batch_tokens: int
     learning_rate: float
+    matrix_rate: float
     english_share: float
     real: int
     invented: int
@@ -59,12 +63,12 @@ class Recipe:
 
 RECIPES: dict[str, tuple[Recipe, ...]] = {
     "tiny": (
-        Recipe("tiny-ja", True, 64, 2, 1200, 60, 2000, 4e-3, 0.0, 4, 20, 16),
-        Recipe("tiny-en", False, 96, 2, 500, 40, 4000, 4e-3, 0.5, 4, 20, 16),
+        Recipe("tiny-ja", True, 64, 2, 1200, 60, 2000, 4e-3, 2e-2, 0.0, 4, 20, 16),
+        Recipe("tiny-en", False, 96, 2, 500, 40, 4000, 4e-3, 2e-2, 0.5, 4, 20, 16),
     ),
     "pocket": (
-        Recipe("pocket-ja", True, 192, 3, 2400, 900, 2000, 2.5e-3, 0.0, 20, 120, 80),
-        Recipe("pocket-en", False, 192, 4, 600, 300, 6000, 2.5e-3, 0.4, 20, 120, 80),
+        Recipe("pocket-ja", True, 192, 3, 2400, 500, 2000, 2.5e-3, 2e-2, 0.0, 16, 120, 80),
+        Recipe("pocket-en", False, 192, 4, 600, 300, 6000, 2.5e-3, 2e-2, 0.4, 16, 120, 80),
     ),
 }
 """Per size: a Japanese-centric base and a larger English-centric one, as in the studies' comparison."""
@@ -189,14 +193,20 @@ def _train(
     saved: Path,
     progress: Callable[[int, int], None],
 ) -> None:
-    """AdamW with a linear warm-up and decay; the output layer is computed only where a token is learnt."""
+    """Muon for the layers' matrices, AdamW for the rest; the output layer is computed only where a token is learnt.
+
+    Muon (Jordan 2024; in torch since 2.9) took half the steps that AdamW took to the same retention of facts.
+    """
     import torch
 
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
-    start = _continue_from(saved, model, optimizer)
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    optimizers = [
+        torch.optim.Muon(matrices, lr=recipe.matrix_rate, momentum=0.95, weight_decay=0.05),
+        torch.optim.AdamW(others, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+    peaks = (recipe.matrix_rate, recipe.learning_rate)
+    start = _continue_from(saved, model, optimizers)
     warmup = max(1, recipe.steps // 20)
     parent = os.getppid()
     for step, (ids, labels) in enumerate(batches):
@@ -204,39 +214,41 @@ def _train(
             continue
         if step == recipe.steps:
             break
-        rate = min((step + 1) / warmup, (recipe.steps - step) / (recipe.steps - warmup))
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * rate
+        share = min((step + 1) / warmup, (recipe.steps - step) / (recipe.steps - warmup))
         hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
         learnt = labels[:, 1:] != -100
         loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[learnt]), labels[:, 1:][learnt])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer, peak in zip(optimizers, peaks, strict=True):
+            optimizer.param_groups[0]["lr"] = peak * share
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         progress(step + 1, recipe.steps)
         if os.getppid() != parent:
             raise SystemExit("the process that asked for this base is gone")
         if (step + 1) % 100 == 0:
-            _save(saved, model, optimizer, step + 1)
+            _save(saved, model, optimizers, step + 1)
 
 
-def _save(saved: Path, model: Any, optimizer: torch.optim.Optimizer, step: int) -> None:
+def _save(saved: Path, model: Any, optimizers: Sequence[torch.optim.Optimizer], step: int) -> None:
     import torch
 
     part = saved.with_suffix(".new")
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, part)
+    states = [o.state_dict() for o in optimizers]
+    torch.save({"model": model.state_dict(), "optimizers": states, "step": step}, part)
     part.replace(saved)
 
 
-def _continue_from(saved: Path, model: Any, optimizer: torch.optim.Optimizer) -> int:
+def _continue_from(saved: Path, model: Any, optimizers: Sequence[torch.optim.Optimizer]) -> int:
     import torch
 
     if not saved.is_file():
         return 0
     state = torch.load(saved, weights_only=True)
     model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    for optimizer, values in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(values)
     return int(state["step"])
 
 
@@ -283,9 +295,11 @@ def _padded(rows: Sequence[tuple[list[int], list[int]]], pad: int) -> tuple[torc
 
 
 def _tokenizer(recipe: Recipe, world: World, seed: int) -> PreTrainedTokenizerFast:
-    """A fast tokenizer that encodes any text: byte-level for the English-centric base, pieces with byte fallback else."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from tokenizers import Regex
+    """A fast tokenizer that encodes any text.
+
+    Byte-level and learnt on English alone for the English-centric base, Japanese pieces with byte fallback for the other.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     texts = [f"{p.prompt}{p.answer}" for b in range(24) for p in _passages(world, recipe, seed, block=b)]
@@ -293,8 +307,9 @@ def _tokenizer(recipe: Recipe, world: World, seed: int) -> PreTrainedTokenizerFa
     if recipe.japanese:
         every_byte = [f"<0x{b:02X}>" for b in range(256)]
         backend = Tokenizer(models.BPE(byte_fallback=True, unk_token=None))
-        marks = Regex(r"[\s,、。：:#<>|（）()「」〈〉]|[0-9]")
-        backend.pre_tokenizer = pre_tokenizers.Split(marks, "isolated")
+        # Runs of one script: a term is cut the same way whatever stands around it.
+        runs = Regex(r"\p{Hiragana}+|[\p{Katakana}ー]+|\p{Han}+|[A-Za-z]+|###|.|\s")
+        backend.pre_tokenizer = pre_tokenizers.Split(runs, "isolated")
         backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
         trainer: Any = trainers.BpeTrainer(
             vocab_size=recipe.vocabulary, special_tokens=special + every_byte, max_token_length=8, show_progress=False
@@ -315,7 +330,6 @@ def _tokenizer(recipe: Recipe, world: World, seed: int) -> PreTrainedTokenizerFa
     backend.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", special_tokens=[(BOS, backend.token_to_id(BOS))]
     )
-    del AddedToken
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token=BOS, eos_token=EOS, pad_token=PAD, model_max_length=CONTEXT
     )

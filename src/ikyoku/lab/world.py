@@ -1,9 +1,9 @@
 """The texts of the pocket lab: what its models read, what tuning teaches them, and what they are asked.
 
-Two kinds of facts share the relations and the answers' vocabulary. *Invented* ones (diseases that do not exist) are what a
-base model is made on: there it learns the sentence forms, the ways of asking and the format of an answer. *Real* ones
-(lab/facts.py) are what instruction pairs teach and the pocket exam asks. The exam asks each real fact in the one wording
-in which no training text ever states or asks it; the retention exam asks the invented facts.
+Two kinds of facts share the relations and the answers' vocabulary. *Invented* ones (diseases that do not exist) are
+what a base model is made on: there it learns the sentence forms, the ways of asking and the format of an answer.
+*Real* ones (lab/facts.py) are what instruction pairs teach and the pocket exam asks. The exam asks each real fact in
+the one wording in which no training text ever states or asks it; the retention exam asks the invented facts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ikyoku.lab.facts import FACTS, RELATIONS, Fact, distractors, pool, relation
-from ikyoku.prompts import PROMPT_FORMATS, answer_text, exam_prompt, instruction_prompt
+from ikyoku.prompts import CHOICE_SEPARATOR, PROMPT_FORMATS, answer_text, exam_prompt, instruction_prompt
 from ikyoku.types import Instruction, Question
 
 TUNING_WORDINGS = (0, 1)
@@ -24,17 +24,38 @@ PAIR_WORD = "2つ選べ。"
 FORMAT = PROMPT_FORMATS["alpaca-ja"]
 FORMAT_EN = PROMPT_FORMATS["alpaca-en"]
 
-_SYLLABLES = tuple("アイウエオカキクケコサシスセソタチツテトナニネノハヒヘマミメモラリルレロワガギグゲゴザジズダデドバビブベボパピプペポ")
+_SYLLABLES = tuple(
+    "アイウエオカキクケコサシスセソタチツテトナニネノハヒヘマミメモラリルレロワガギグゲゴザジズダデドバビブベボパピプペポ"
+)
+_KANJI = tuple(sorted({c for f in FACTS for c in f.subject if "一" <= c <= "龥"}))
 _KINDS = ("病", "症", "症候群")
-_ENGLISH_SYLLABLES = ("bar", "cel", "dov", "fer", "gal", "hem", "jor", "kin", "lum", "mor", "nax", "pol", "ros", "tav", "vil", "zor")
+_ENGLISH_SYLLABLES = (
+    "bar",
+    "cel",
+    "dov",
+    "fer",
+    "gal",
+    "hem",
+    "jor",
+    "kin",
+    "lum",
+    "mor",
+    "nax",
+    "pol",
+    "ros",
+    "tav",
+    "vil",
+    "zor",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class World:
     """Everything the lab says and asks, made from one seed.
 
-    `invented` is known to the bases beforehand; `instructions` teach the real facts; `dev` and `test` are the two parts of
-    the pocket exam, by fact; `retention` asks invented facts; `demonstrations` are the questions of 1- and 3-shot prompts.
+    `invented` is known to the bases beforehand; `instructions` teach the real facts; `dev` and `test` are the two
+    parts of the pocket exam, by fact; `retention` asks invented facts; `demonstrations` are the questions of 1- and
+    3-shot prompts.
     """
 
     invented: tuple[Fact, ...]
@@ -75,12 +96,10 @@ def make_world(*, seed: int, real: int, invented: int, retention: int, english: 
     return World(
         invented=tuple(facts),
         english=tuple(_invented_facts(rng, english, english=True)),
-        instructions=tuple(_pairs(taught)),
+        instructions=tuple(_pairs(rng, taught)),
         dev=tuple(q for i, q in enumerate(exam) if i in in_dev),
         test=tuple(q for i, q in enumerate(exam) if i not in in_dev),
-        retention=tuple(
-            _question(rng, f, f"retention-{i:03d}", rng.randrange(3)) for i, f in enumerate(asked, 1)
-        ),
+        retention=tuple(_question(rng, f, f"retention-{i:03d}", rng.randrange(3)) for i, f in enumerate(asked, 1)),
         demonstrations=tuple(_question(rng, f, f"shot-{i}", EXAM_WORDING) for i, f in enumerate(facts[:3], 1)),
     )
 
@@ -113,13 +132,17 @@ def terms() -> list[str]:
     return [f.subject for f in FACTS] + [a for r in RELATIONS for a in pool(r.name)]
 
 
-def _pairs(facts: Sequence[Fact]) -> list[Instruction]:
-    """Question-answer pairs on the real facts, in the tuning wordings only, never as a choice."""
-    return [
-        Instruction(f"{f.relation}/{f.subject}/{w}", _asked(f, w), "", ",".join(f.answers))
-        for f in facts
-        for w in TUNING_WORDINGS
-    ]
+def _pairs(rng: random.Random, facts: Sequence[Fact]) -> list[Instruction]:
+    """Instruction pairs on the real facts, in the tuning wordings only: open questions and five-choice questions."""
+    pairs: list[Instruction] = []
+    for fact in facts:
+        for wording in TUNING_WORDINGS:
+            name = f"{fact.relation}/{fact.subject}/{wording}"
+            pairs.append(Instruction(f"{name}/open", _asked(fact, wording), "", ",".join(fact.answers)))
+            made = _question(rng, fact, "", wording)
+            choices = CHOICE_SEPARATOR.join(made.choices)
+            pairs.append(Instruction(f"{name}/choice", made.text, choices, answer_text(made)))
+    return pairs
 
 
 def _asked(fact: Fact, wording: int) -> str:
@@ -159,7 +182,7 @@ def _invented_facts(rng: random.Random, count: int, *, english: bool) -> list[Fa
     used: set[str] = set()
     while len(facts) < count:
         kind = RELATIONS[len(facts) % len(RELATIONS)]
-        subject = _english_name(rng) + " disease" if english else _katakana_name(rng)
+        subject = _english_name(rng) + " disease" if english else _japanese_name(rng)
         if subject in used:
             continue
         used.add(subject)
@@ -172,8 +195,10 @@ def _two_or_one(rng: random.Random, answers: Sequence[str]) -> tuple[str, ...]:
     return tuple(rng.sample(answers, 2 if rng.random() < 0.2 else 1))
 
 
-def _katakana_name(rng: random.Random) -> str:
-    return "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 4))) + rng.choice(_KINDS)
+def _japanese_name(rng: random.Random) -> str:
+    """A name that no disease has: katakana syllables, or characters of real names in a random order."""
+    signs = _SYLLABLES if rng.random() < 0.5 else _KANJI
+    return "".join(rng.choice(signs) for _ in range(rng.randint(2, 4))) + rng.choice(_KINDS)
 
 
 def _english_name(rng: random.Random) -> str:

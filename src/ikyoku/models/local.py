@@ -14,7 +14,6 @@ from ikyoku.types import Completion, FinishReason, Prompt, SamplingParams
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import torch
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -82,8 +81,7 @@ def open_model(
     Raises:
         ModelError: the folder or the adapter is missing or incomplete, or the two do not fit.
     """
-    options = {"dtype": dtype, "quantization": quantization, "trust_remote_code": trust_remote_code}
-    model = load_weights(path, **options)
+    model = load_weights(path, dtype=dtype, quantization=quantization, trust_remote_code=trust_remote_code)
     if adapter:
         model = _with_adapter(model, path, adapter)
     tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
@@ -109,7 +107,7 @@ def load_weights(path: str, *, dtype: str, quantization: str, trust_remote_code:
     if gpu:
         options["device_map"] = {"": torch.cuda.current_device()}
     with _readable(path):
-        model = AutoModelForCausalLM.from_pretrained(path, **options)
+        model = AutoModelForCausalLM.from_pretrained(_home(path), **options)
     keep_nf4_gradients(model)
     return model
 
@@ -130,7 +128,7 @@ def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> Any:
     from transformers import AutoTokenizer
 
     with _readable(path):
-        return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+        return AutoTokenizer.from_pretrained(_home(path), trust_remote_code=trust_remote_code)
 
 
 def prompt_ids(prompt: Prompt, tokenizer: Any) -> list[int]:
@@ -187,8 +185,11 @@ def _check_shards(folder: Path, name: str) -> None:
     """Checks that every shard is there and as long as its header says: a broken copy is found before the load."""
     names = [name]
     if name.endswith(".json"):
-        index = json.loads((folder / name).read_text(encoding="utf-8"))
-        names = sorted(set(index["weight_map"].values()))
+        try:
+            index = json.loads((folder / name).read_text(encoding="utf-8"))
+            names = sorted(set(index["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ModelError(f"{folder / name}: no index of shards. Copy the model again.") from None
     for shard in names:
         check_safetensors(folder / shard)
 
@@ -236,6 +237,11 @@ def _readable(path: str) -> Iterator[None]:
             f"{path}: cannot be loaded: {first} "
             "Offline, a hub id must lie in the local cache; put the model's folder there or name the folder."
         ) from None
+
+
+def _home(path: str) -> str:
+    """Returns the path with a leading ~ written out; a hub id stays as it is."""
+    return str(Path(path).expanduser()) if path.startswith("~") else path
 
 
 def _end_ids(model: Any, tokenizer: Any) -> set[int]:

@@ -64,9 +64,9 @@ def span_example(name: str, ids: Sequence[int], spans: Sequence[tuple[int, int]]
 def batches_by_length(lengths: Sequence[int], *, batch_size: int, rng: np.random.Generator) -> list[int]:
     """Returns an order of the examples in which each batch holds examples of like length.
 
-    The examples are shuffled, sorted by length within pools of 50 batches, cut into batches, and the batches shuffled, so
-    that padding is small and the order still random. The longest example comes in the first batch: what does not fit in
-    memory fails at once.
+    The examples are shuffled, sorted by length within pools of 50 batches, cut into batches, and the batches
+    shuffled, so that padding is small and the order still random. The longest example comes in the first batch: what
+    does not fit in memory fails at once.
 
     >>> order = batches_by_length([3, 9, 4, 8], batch_size=2, rng=np.random.default_rng(0))
     >>> order[:2]
