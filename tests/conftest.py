@@ -3,8 +3,8 @@
 - the guard is switched on here, before any test module is imported;
 - `expect_refusal("example.invalid")` is how a test declares what it tries on purpose;
 - `shared("data/igakuqa")` is a path below `IKYOKU_SHARED`, or the test is skipped with the reason;
-- `tiny_bases`, `tiny_lab` are the pocket lab at size tiny, `tiny_tuned` an adapter on one of its bases, all made once;
-- `command(...)` is a process of its own with the command line in it, `child(code)` one with any code: both can be killed.
+- `tiny_bases`, `tiny_lab` are the pocket lab at size tiny, `tiny_tuned` an adapter on a base of it, all made once;
+- `command(...)` is a process of its own with the command line in it, `child(code)` one with any code, to be killed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ import pytest
 
 from ikyoku import offline
 from ikyoku.offline import Attempt
+
+# Models of size tiny are as fast with one thread; with more, threads that wait for each other take minutes where
+# something else runs beside the tests. Children inherit it, so that they compute the same bits.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _GUARD = offline.switch_on()
 _by_test: dict[int, str] = {}  # id of an attempt on record -> the test during which it was made

@@ -40,8 +40,7 @@ def test_the_tables_and_the_specs_name_the_same() -> None:
 def test_alpaca_verbatim() -> None:
     form = PROMPT_FORMATS["alpaca-ja"]
     assert exam_prompt(QUESTION, form, case_text=False).text == (
-        "指示に対する答えだけを書きなさい。\n"
-        "### 指示：\n脈が速いのはどれか。\n### 入力：\n甲,乙,丙,丁,戊\n### 応答：\n"
+        "指示に対する答えだけを書きなさい。\n### 指示：\n脈が速いのはどれか。\n### 入力：\n甲,乙,丙,丁,戊\n### 応答：\n"
     )
     assert instruction_prompt(Instruction("1", "骨とは。", "", "骨"), form).text == (
         "指示に対する答えだけを書きなさい。\n### 指示：\n骨とは。\n### 応答：\n"
@@ -103,7 +102,9 @@ def test_chat_turns(shots: int) -> None:
     prompt = exam_prompt(QUESTION, form, demonstrations=DEMONSTRATIONS[:shots], case_text=False)
     assert prompt.text == ""
     assert [m.role for m in prompt.messages] == ["user", "assistant"] * shots + ["user"]
-    assert [m.content for m in prompt.messages if m.role == "assistant"] == ["70/分", "ビタミンA,ビタミンE", "肝臓"][:shots]
+    assert [m.content for m in prompt.messages if m.role == "assistant"] == ["70/分", "ビタミンA,ビタミンE", "肝臓"][
+        :shots
+    ]
     asked = "脈が速いのはどれか。\n甲,乙,丙,丁,戊"
     assert prompt.messages[-1] == Message("user", asked if shots else form.opening + asked)
     assert [m.content.startswith(form.opening) for m in prompt.messages] == [True] + [False] * (2 * shots)
@@ -111,7 +112,9 @@ def test_chat_turns(shots: int) -> None:
 
 def test_formats_are_all_distinct() -> None:
     for shots in (0, 1, 3):
-        texts = {_flat(exam_prompt(QUESTION, f, demonstrations=DEMONSTRATIONS[:shots])) for f in PROMPT_FORMATS.values()}
+        texts = {
+            _flat(exam_prompt(QUESTION, f, demonstrations=DEMONSTRATIONS[:shots])) for f in PROMPT_FORMATS.values()
+        }
         assert len(texts) == len(PROMPT_FORMATS)
     pair = Instruction("1", "骨とは。", "", "骨")
     assert len({_flat(instruction_prompt(pair, f)) for f in PROMPT_FORMATS.values()}) == len(PROMPT_FORMATS)

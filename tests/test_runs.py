@@ -164,7 +164,9 @@ def test_the_hash_is_of_the_values_alone() -> None:
 
 
 @settings(deadline=None)
-@given(records=st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3), max_size=5), cut=st.data())
+@given(
+    records=st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3), max_size=5), cut=st.data()
+)
 def test_a_record_cut_anywhere_is_continued_byte_exactly(
     tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, str]], cut: Any
 ) -> None:
@@ -240,8 +242,9 @@ def test_a_changed_input_is_refused(tmp_path: Path) -> None:
         pass
     (model / "a").write_text("2", encoding="utf-8")
     data.write_text("2", encoding="utf-8")
-    with pytest.raises(RunError, match=r"changed since this run began: data, model\. .*--new"), _open(
-        root, data=data, model=model
+    with (
+        pytest.raises(RunError, match=r"changed since this run began: data, model\. .*--new"),
+        _open(root, data=data, model=model),
     ):
         raise AssertionError("must not be entered")
     assert _status(root) == {"state": "running"}  # the run itself is as it was

@@ -196,6 +196,7 @@ def open_run(
     root: Path,
     inputs: Mapping[str, Path],
     new: bool = False,
+    online: bool = False,
     progress: Progress = silent,
 ) -> Iterator[Run]:
     """Opens the run of a spec: a new one, the unfinished one, or the finished one (state "done": only to be read).
@@ -209,6 +210,7 @@ def open_run(
         inputs: every file or folder that the result depends on; their hashes are recorded, and an unfinished run is
             not continued on other inputs.
         new: start another run beside a finished or unfinished one.
+        online: whether the network is open, for the record.
         progress: told of the job's progress.
 
     Raises:
@@ -231,7 +233,7 @@ def open_run(
             return
         write_atomically(folder / "spec.yaml", spec_text)
         if run.state == "new":
-            write_atomically(folder / "provenance.json", to_json(provenance(spec, hashes)))
+            write_atomically(folder / "provenance.json", to_json(provenance(spec, hashes, online=online)))
         run.state = "running"
         write_atomically(folder / "status.json", to_json({"state": "running"}))
         try:
@@ -293,7 +295,7 @@ def _record_failure(folder: Path, error: BaseException) -> None:
         write_atomically(folder / "traceback.txt", "".join(traceback.format_exception(error)))
 
 
-def provenance(spec: Mapping[str, Any], input_hashes: Mapping[str, str]) -> dict[str, Any]:
+def provenance(spec: Mapping[str, Any], input_hashes: Mapping[str, str], *, online: bool) -> dict[str, Any]:
     """Returns what a reader needs to repeat the run: code, packages, machine, seed, inputs by hash, command line."""
     versions = {}
     for package in _PACKAGES:
@@ -313,6 +315,7 @@ def provenance(spec: Mapping[str, Any], input_hashes: Mapping[str, str]) -> dict
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         },
         "seed": spec.get("seed"),
+        "online": online,
         "inputs": dict(input_hashes),
     }
 

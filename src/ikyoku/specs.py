@@ -279,7 +279,7 @@ def _value(value: str, text: str) -> Any:
     try:
         return _yaml().load(value)
     except YAMLError:
-        raise SpecError(f"--set {text}: the value is not valid YAML. Put quotes around a text with : [ or {{.") from None
+        raise SpecError(f"--set {text}: the value is not valid YAML. Quote a text that holds : [ or {{.") from None
 
 
 def to_yaml(spec: Spec) -> str:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from ikyoku.errors import DataError, ModelError
-from ikyoku.models.local import keep_nf4_gradients, prompt_ids
+from ikyoku.models.local import keep_nf4_gradients, prompt_ids, quiet
 from ikyoku.prompts import PromptFormat, instruction_prompt
+from ikyoku.runs import write_atomically
 from ikyoku.training.examples import Example, batches_by_length, pair_example, span_example
 from ikyoku.types import Conversation, Instruction, InstructionSample
 
@@ -80,8 +79,10 @@ def add_adapter(model: Any, plan: TrainingPlan) -> Any:
     Raises:
         ModelError: a target module is not in the model; its linear modules are named.
     """
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
     from transformers import set_seed
+
+    with quiet():  # while it is first imported
+        from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
     set_seed(plan.seed)
     linear = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if "Linear" in type(m).__name__})
@@ -93,7 +94,8 @@ def add_adapter(model: Any, plan: TrainingPlan) -> Any:
             )
     if getattr(model, "is_loaded_in_4bit", False):
         on_gpu = model.device.type == "cuda"
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=on_gpu)
+        with quiet():
+            model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=on_gpu)
     targets = plan.target_modules if isinstance(plan.target_modules, str) else list(plan.target_modules)
     config = LoraConfig(
         r=plan.rank,
@@ -102,7 +104,8 @@ def add_adapter(model: Any, plan: TrainingPlan) -> Any:
         target_modules=targets,
         task_type="CAUSAL_LM",
     )
-    model = get_peft_model(model, config)
+    with quiet():
+        model = get_peft_model(model, config)
     keep_nf4_gradients(model)
     return model
 
@@ -130,11 +133,15 @@ def train(
         record: called with step, loss, learning_rate and tokens after each step.
         rewind: called once with the step that training starts after, so that later records can be taken back.
     """
+    from transformers.trainer_callback import PrinterCallback
+
     resume = _newest_whole(checkpoints)
-    rewind(int(resume.name.split("-")[1]) if resume else 0)
-    with _quiet():
+    point = json.loads((resume / WHOLE).read_text(encoding="utf-8")) if resume else {"step": 0, "tokens": 0}
+    rewind(point["step"])
+    with quiet():
         trainer = _trainer(model, tokenizer, examples, plan, checkpoints)
-        trainer.add_callback(_recorder(plan, keep, record, checkpoints, tokenizer))
+        trainer.remove_callback(PrinterCallback)  # the record says it, once
+        trainer.add_callback(_recorder(plan, keep, record, checkpoints, point["tokens"]))
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
 
@@ -258,12 +265,14 @@ def _recorder(
     keep: Callable[[int], Path],
     record: Callable[[dict[str, float]], None],
     checkpoints: Path,
-    tokenizer: Any,
+    before: int,
 ) -> Any:
     from transformers import TrainerCallback
 
     class Recorder(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
         """Writes the record of each step, keeps named adapters, marks whole checkpoints."""
+
+        tokens = before  # TRL counts from the point that a run continues from
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
             if not logs or "loss" not in logs:
@@ -273,12 +282,13 @@ def _recorder(
                     f"step {state.global_step}: the loss is {logs['loss']}. The adapters kept so far are usable; lower "
                     "learning_rate, or load the base as bfloat16 in place of float16."
                 )
+            self.tokens = before + int(logs["num_tokens"])
             record(
                 {
                     "step": state.global_step,
                     "loss": logs["loss"],
-                    "learning_rate": logs.get("learning_rate", 0.0),
-                    "tokens": int(logs.get("num_tokens", state.num_input_tokens_seen)),
+                    "learning_rate": logs["learning_rate"],
+                    "tokens": self.tokens,
                 }
             )
 
@@ -288,7 +298,8 @@ def _recorder(
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             folder = checkpoints / f"checkpoint-{state.global_step}"
-            (folder / WHOLE).write_text(json.dumps({"step": state.global_step}), encoding="utf-8")
+            point = {"step": state.global_step, "tokens": self.tokens}
+            write_atomically(folder / WHOLE, json.dumps(point))
 
     return Recorder()
 
@@ -301,19 +312,3 @@ def _newest_whole(folder: Path) -> Path | None:
     for half in [p for p in found if not (p / WHOLE).is_file()]:
         shutil.rmtree(half)
     return next((p for p in reversed(found) if p.exists()), None)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps transformers' chatter off the screen: the record and the progress bar say what happens."""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings():
-            # accelerate's own DataLoader notices about pinned memory and torch's about nested tensors on CPU
-            warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\..*")
-            yield
-    finally:
-        logging.set_verbosity(level)

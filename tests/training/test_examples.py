@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -85,7 +87,7 @@ def test_batches_are_cut_from_the_order_by_position(lengths: list[int], batch_si
     assert all(batch == sorted(batch, reverse=True) for batch in batches)
     if len(lengths) <= 50 * batch_size:  # one pool: no batch reaches into another's lengths
         whole = sorted((b for b in batches if len(b) == batch_size), reverse=True)
-        assert all(before[-1] >= after[0] for before, after in zip(whole, whole[1:], strict=False))
+        assert all(before[-1] >= after[0] for before, after in pairwise(whole))
     assert all(len(b) == batch_size for b in batches[:-1])
 
 

@@ -85,7 +85,7 @@ def _parse(line: str) -> tuple[dict[str, object] | None, str]:
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
-        return None, f"not JSON: {error.msg} at character {error.pos + 1}"
+        return None, f"not JSON: {error.msg.removesuffix(' at')} at character {error.pos + 1}"
     except (ValueError, RecursionError):
         return None, "not JSON that can be read: a number is too long or it is nested too deeply"
     if not isinstance(value, dict):

@@ -292,12 +292,9 @@ def _repeated(items: Iterable[_Item]) -> list[str]:
     seen: dict[str, str] = {}
     faults: list[str] = []
     for item in items:
-        first = seen.setdefault(item.question.id, item.where)
-        if first != item.where:
-            faults.append(
-                f"{item.where}: problem_id '{item.question.id[:40]}' is already in {first}; an exam holds a question "
-                "once: remove one, or read the files apart"
-            )
+        if (first := seen.setdefault(item.question.id, item.where)) != item.where:
+            again = f"{item.where}: problem_id '{item.question.id[:40]}' is already in {first}"
+            faults.append(f"{again}; an exam holds a question once: remove one, or read the files apart")
     return faults
 
 

@@ -50,7 +50,15 @@ def start(
     values = spec.model_dump(mode="json")
     name = str(values["name"])
     opened = open_run(
-        verb, name, values, spec_text=to_yaml(spec), root=root, inputs=module.inputs(spec), new=new, progress=progress
+        verb,
+        name,
+        values,
+        spec_text=to_yaml(spec),
+        root=root,
+        inputs=module.inputs(spec),
+        new=new,
+        online=online,
+        progress=progress,
     )
     with opened as run:
         before = run.state == "done"

@@ -10,13 +10,10 @@ from typing import Any
 from ikyoku import jobs
 from ikyoku.datasets.exams import write_exam
 from ikyoku.datasets.instructions import write_instructions
-from ikyoku.lab.pocket import make_bases, world_of
+from ikyoku.lab.pocket import RECIPES, make_bases, world_of
 from ikyoku.pages import demo_page
 from ikyoku.runs import Run, read_records
 from ikyoku.specs import DemoSpec, EvaluateSpec, ExamSpec, LoraSpec, ModelSpec, Spec, TuneSpec
-
-EPOCHS = {"tiny": 2, "pocket": 24}
-"""Passes over the instruction pairs."""
 
 
 def inputs(spec: DemoSpec) -> dict[str, Path]:
@@ -92,13 +89,13 @@ def _evaluation(spec: DemoSpec, name: str, models: tuple[ModelSpec, ...], lab: d
 
 
 def _tuning(spec: DemoSpec, model: ModelSpec, lab: dict[str, Path]) -> TuneSpec:
-    pairs = sum(1 for _ in lab["instructions"].open(encoding="utf-8"))
-    steps = max(2, pairs * EPOCHS[spec.size] // 32)
+    """The setting of the larger study (rank 64, all linear layers); the steps are those of the base's recipe."""
+    steps = next(r.tuning_steps for r in RECIPES[spec.size] if r.name == model.name)
     return TuneSpec(
         name=model.name,
         model=model,
         data=str(lab["instructions"]),
-        lora=LoraSpec(rank=64, alpha=64, dropout=0.0, target_modules="all-linear"),
+        lora=LoraSpec(rank=64, alpha=256, dropout=0.0, target_modules="all-linear"),
         learning_rate=2e-3,
         batch_size=32,
         steps=steps,

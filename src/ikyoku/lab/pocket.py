@@ -59,16 +59,17 @@ class Recipe:
     real: int
     invented: int
     retention: int
+    tuning_steps: int
 
 
 RECIPES: dict[str, tuple[Recipe, ...]] = {
     "tiny": (
-        Recipe("tiny-ja", True, 64, 2, 1200, 60, 2000, 4e-3, 2e-2, 0.0, 4, 20, 16),
-        Recipe("tiny-en", False, 96, 2, 500, 40, 4000, 4e-3, 2e-2, 0.5, 4, 20, 16),
+        Recipe("tiny-ja", True, 64, 2, 1200, 60, 2000, 4e-3, 2e-2, 0.0, 4, 20, 16, 20),
+        Recipe("tiny-en", False, 96, 2, 500, 40, 3000, 4e-3, 2e-2, 0.5, 4, 20, 16, 10),
     ),
     "pocket": (
-        Recipe("pocket-ja", True, 192, 3, 2400, 500, 2000, 2.5e-3, 2e-2, 0.0, 16, 120, 80),
-        Recipe("pocket-en", False, 192, 4, 600, 300, 6000, 2.5e-3, 2e-2, 0.4, 16, 120, 80),
+        Recipe("pocket-ja", True, 192, 3, 2400, 500, 2000, 2.5e-3, 2e-2, 0.0, 16, 120, 80, 300),
+        Recipe("pocket-en", False, 192, 3, 600, 450, 4000, 2.5e-3, 2e-2, 0.25, 16, 120, 80, 120),
     ),
 }
 """Per size: a Japanese-centric base and a larger English-centric one, as in the studies' comparison."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,7 +108,7 @@ def load_weights(path: str, *, dtype: str, quantization: str, trust_remote_code:
         )
     if gpu:
         options["device_map"] = {"": torch.cuda.current_device()}
-    with _readable(path):
+    with quiet(), _readable(path):
         model = AutoModelForCausalLM.from_pretrained(_home(path), **options)
     keep_nf4_gradients(model)
     return model
@@ -214,16 +216,38 @@ def check_safetensors(path: Path) -> None:
 
 
 def _with_adapter(model: Any, path: str, adapter: str) -> Any:
-    from peft import PeftModel
-
     check_adapter(adapter)
     try:
-        model = PeftModel.from_pretrained(model, str(Path(adapter).expanduser()))
+        with quiet():
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, str(Path(adapter).expanduser()))
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise ModelError(f"{adapter}: does not fit the base {path}: {first}") from None
     keep_nf4_gradients(model)
     return model
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps the libraries' own chatter off the screen: the record and ikyoku's progress bar say what happens."""
+    from transformers.utils import logging as theirs
+
+    level, bar = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
+    theirs.set_verbosity_error()
+    theirs.disable_progress_bar()
+    # bitsandbytes, when it is first imported: that it found no kernels to download
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # peft and trl still ask transformers by the old name of activation checkpointing
+            warnings.filterwarnings("ignore", r"`\w*gradient_checkpointing\w*` is deprecated", FutureWarning)
+            yield
+    finally:
+        theirs.set_verbosity(level)
+        if bar:
+            theirs.enable_progress_bar()
 
 
 @contextmanager

@@ -1,0 +1,143 @@
+"""The examples: each spec loads and runs dry as it is; the tuning specs also with a model that is on this machine."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ikyoku.datasets.exams import write_exam
+from ikyoku.datasets.instructions import read_instructions
+from ikyoku.errors import DataError
+from ikyoku.jobs import evaluate, tune
+from ikyoku.specs import EvaluateSpec, TuneSpec, load, to_yaml
+from ikyoku.types import Conversation, Instruction, Question
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+SPECS = sorted(EXAMPLES.glob("*.yaml"))
+TUNE = [path for path in SPECS if path.name.startswith("tune-")]
+EVALUATE = EXAMPLES / "evaluate-igakuqa.yaml"
+
+each_tuning = pytest.mark.parametrize("path", TUNE, ids=lambda p: p.stem)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # the examples name their data from there
+
+
+def _exam(folder: Path) -> Path:
+    """Seven questions: five that the list of the example asks, one with an image, one with four choices."""
+    five = ("甲", "乙", "丙", "丁", "戊")
+    path = folder / "exam.jsonl"
+    asked = [Question(f"112A{n}", f"第{n}問。正しいのはどれか。", five, (frozenset({n % 5}),)) for n in range(1, 6)]
+    image = Question("112A6", "写真を示す。", five, (frozenset({0}),), text_only=False)
+    four = Question("112A7", "どれか。", five[:4], (frozenset({0}),))
+    write_exam(path, [*asked, image, four])
+    return path
+
+
+def test_every_example_belongs_to_a_verb() -> None:
+    assert {path.name.split("-")[0] for path in SPECS} == {"tune", "evaluate"}
+    assert len(TUNE) == 3
+
+
+# tuning
+
+
+@each_tuning
+def test_a_tuning_runs_dry_as_it_is(path: Path) -> None:
+    spec = load(TuneSpec, path)
+    text = tune.dry_run(spec)
+    assert f"base      {spec.model.path} " in text
+    assert "12 instruction pairs" in text
+    assert "The model is not on this machine, so nothing was tokenised" in text
+    assert "胆汁を産生する臓器はどこか。" in text
+    assert text.endswith("⟦肝臓⟧")
+    for step in (*spec.keep_steps, spec.steps):
+        assert f"step {step}" in text
+
+
+@each_tuning
+@pytest.mark.parametrize("data", ["instructions", "conversations"])
+def test_a_tuning_runs_dry_with_a_model(path: Path, data: str, tiny_bases: dict[str, Path]) -> None:
+    for folder in tiny_bases.values():
+        spec = load(TuneSpec, path, [f"model.path={folder}", f"data=examples/data/{data}.jsonl"])
+        text = tune.dry_run(spec)
+        assert "not on this machine" not in text
+        assert re.search(r"^tokens    \d+ to \d+ a sample, median \d+; \d+% of them learnt$", text, re.M)
+        ids, labels = (re.findall(rf"^{name} +(.*)$", text, re.M)[0].split() for name in ("ids", "labels"))
+        assert len(ids) == len(labels)
+        assert 0 < sum(label != "·" for label in labels) < len(labels)
+        assert all(label in ("·", token) for token, label in zip(ids, labels, strict=True))
+        answer = "肝臓" if data == "instructions" else "右心房にある洞結節"
+        assert answer in "".join(re.findall(r"⟦([^⟧]*)⟧", text.replace(" ", "")))
+
+
+@each_tuning
+def test_a_sample_that_is_too_long_is_refused_by_name(path: Path, tiny_bases: dict[str, Path]) -> None:
+    spec = load(TuneSpec, path, [f"model.path={tiny_bases['tiny-ja']}", "max_length=8"])
+    with pytest.raises(DataError, match=r"12 of 12 samples are longer than max_length 8 \(line-1: \d+ tokens; "):
+        tune.dry_run(spec)
+
+
+def test_the_studies_settings() -> None:
+    """JMedLoRA, journal version, Table 1; the seven modules are `all linear layers` of Llama 2."""
+    lora, qlora = (load(TuneSpec, EXAMPLES / f"tune-{name}.yaml") for name in ("opencalm-7b-lora", "llama2-70b-qlora"))
+    found = [
+        (s.model.quantization, s.learning_rate, s.batch_size, s.lora.rank, s.lora.alpha, s.lora.dropout)
+        for s in (lora, qlora)
+    ]
+    assert found == [("none", 5e-5, 8, 8, 32, 0.05), ("nf4", 2e-4, 8, 64, 16, 0.1)]
+    assert [(*s.keep_steps, s.steps) for s in (lora, qlora)] == [(1000, 3000, 10000), (900, 3000)]
+    assert lora.max_length == qlora.max_length == 512 + 512
+    assert (lora.lora.target_modules, len(qlora.lora.target_modules)) == (("query_key_value",), 7)
+    assert qlora.micro_batch_size == 1
+
+
+# evaluation
+
+
+def test_the_evaluation_plans_every_cell(tmp_path: Path) -> None:
+    exam = _exam(tmp_path)
+    spec = load(EvaluateSpec, EVALUATE, [f"exams.0.path={exam}"])
+    planned = evaluate.plan(spec)
+    ((_, chosen),) = planned.selections
+    assert [q.id for q in chosen.questions] == [f"112A{n}" for n in range(1, 6)]
+    assert len({cell.key for cell in planned.cells}) == len(planned.cells) == 2 * 3 * 2
+    assert {sum(len(batch) for batch in cell.batches) for cell in planned.cells} == {5}
+    assert Counter(cell.model.name for cell in planned.cells) == {"Swallow-70B": 6, "MedSwallow-70B": 6}
+    text = evaluate.dry_run(spec)
+    assert "IgakuQA: text-only-5-choice, 5 questions" in text
+    assert "1 omitted: needs an image that is not in the data" in text
+    assert "replies   60 in 12 cells, at most 256 tokens each" in text
+
+
+def test_the_evaluation_says_that_its_exam_is_not_here(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no such file"):
+        evaluate.plan(load(EvaluateSpec, EVALUATE, [f"exams.0.path={tmp_path / 'igakuqa'}"]))
+
+
+# the files
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
+def test_the_record_of_an_example_gives_it_back(path: Path, tmp_path: Path) -> None:
+    kind = TuneSpec if path in TUNE else EvaluateSpec
+    spec = load(kind, path)
+    (tmp_path / "spec.yaml").write_text(to_yaml(spec), encoding="utf-8")
+    assert load(kind, tmp_path / "spec.yaml") == spec
+    assert spec.name != "run"
+
+
+def test_the_data() -> None:
+    pairs = read_instructions(EXAMPLES / "data" / "instructions.jsonl")
+    assert len(pairs) == 12
+    assert {type(p) for p in pairs} == {Instruction}
+    assert len({(p.instruction, p.input) for p in pairs if isinstance(p, Instruction)}) == 12
+    chats = read_instructions(EXAMPLES / "data" / "conversations.jsonl")
+    assert len(chats) == 4
+    assert {type(c) for c in chats} == {Conversation}
