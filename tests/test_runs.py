@@ -113,9 +113,16 @@ def test_an_interruption_is_no_failure(tmp_path: Path, stop: type[BaseException]
 
 def test_a_fault_of_the_user_is_recorded_without_traceback(tmp_path: Path) -> None:
     with pytest.raises(DataError), _open(tmp_path) as run:
+        run.append("steps", [{"id": 1}])
         raise DataError("data.jsonl, line 17: not JSON")
     assert _status(tmp_path) == {"state": "failed", "error": "data.jsonl, line 17: not JSON"}
     assert not (run.folder / "traceback.txt").exists()
+
+
+def test_a_run_refused_before_anything_was_done_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DataError), _open(tmp_path):
+        raise DataError("data.jsonl, line 17: not JSON")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_bug_is_recorded_by_name_with_its_traceback(tmp_path: Path) -> None:
@@ -310,12 +317,17 @@ def test_another_process_holds_the_lock(tmp_path: Path) -> None:
             with pytest.raises(RunError, match="another process is working in this run"), _open(tmp_path):
                 raise AssertionError("must not be entered")
             assert _status(tmp_path) == {"state": "running"}
-            with _open(tmp_path, new=True) as run:
-                assert run.folder.name == f"{FOLDER}-2"
         finally:
             child.kill()
     with _open(tmp_path) as run:  # the lock dies with its process
         assert run.folder.name == FOLDER
+
+
+def test_a_new_run_stands_beside_a_locked_one_and_is_the_one_continued(tmp_path: Path) -> None:
+    with _open(tmp_path) as first, _open(tmp_path, new=True) as second:
+        assert (first.folder.name, second.folder.name) == (FOLDER, f"{FOLDER}-2")
+    with _open(tmp_path) as run:
+        assert run.folder.name == f"{FOLDER}-2"
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.11, 0.2])

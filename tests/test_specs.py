@@ -132,7 +132,7 @@ def test_faults_are_reported_together(tmp_path: Path) -> None:
     assert message.splitlines() == [
         "spec.yaml:",
         "lora.rank: found 0; it should be greater than or equal to 1.",
-        "learning_rate: found 'fast'; it should be a valid number, unable to parse string as a number.",
+        "learning_rate: found 'fast'; it should be a valid number.",
         "learning_rat: no such key. Did you mean 'learning_rate'?",
     ]
 

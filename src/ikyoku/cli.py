@@ -158,7 +158,7 @@ def main() -> None:
         raise SystemExit(error.exit_code) from None
     except SystemExit as stop:  # typer makes this of a KeyboardInterrupt
         if stop.code == 130:
-            typer.echo("\nikyoku: interrupted. The same command continues where it stopped.", err=True)
+            typer.echo("\nikyoku: interrupted. The same command (without --new) continues where it stopped.", err=True)
         raise
     except Exception as error:  # a fault of ours: one line for the user, the traceback in a file
         with tempfile.NamedTemporaryFile("w", prefix="ikyoku-", suffix=".txt", delete=False, encoding="utf-8") as file:

@@ -54,6 +54,7 @@ PROMPT_FORMATS: Mapping[str, PromptFormat] = {
         ),
         PromptFormat("alpaca-en", "Write only the answer to the instruction.\n", _ALPACA_EN, _ALPACA_EN_BARE),
         PromptFormat("medical-top-en", f"{_MEDICAL_EN}\n", _ALPACA_EN, _ALPACA_EN_BARE),
+        PromptFormat("chat", "", "{instruction}\n{input}", "{instruction}", chat=True),
         PromptFormat("chat-ja", f"{_MEDICAL_JA}\n", "{instruction}\n{input}", "{instruction}", chat=True),
     )
 }

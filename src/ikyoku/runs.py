@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import traceback
@@ -134,6 +135,7 @@ class Run:
         """Marks the run as done, with a short result; the last thing a job writes."""
         self._close()
         self.state = "done"
+        (self.folder / "traceback.txt").unlink(missing_ok=True)
         write_atomically(self.folder / "status.json", to_json({"state": "done", "result": dict(result)}))
 
     def result(self) -> dict[str, Any]:
@@ -209,7 +211,7 @@ def open_run(
         root: the folder of runs.
         inputs: every file or folder that the result depends on; their hashes are recorded, and an unfinished run is
             not continued on other inputs.
-        new: start another run beside a finished or unfinished one.
+        new: start another run beside a finished or unfinished one; without it the newest is continued or read.
         online: whether the network is open, for the record.
         progress: told of the job's progress.
 
@@ -240,20 +242,19 @@ def open_run(
             yield run
         except BaseException as error:
             _record_failure(folder, error)
+            if isinstance(error, IkyokuError) and not _holds_work(folder):
+                shutil.rmtree(folder)  # refused before anything was done: nothing stays behind
             raise
         finally:
             run._close()
 
 
 def _folder(root: Path, name: str, *, new: bool) -> Path:
-    folder = root / name
-    if not new:
-        return folder
-    count = 2
+    """The newest folder of this name, or with `new` the one after it."""
+    folder, newest, count = root / name, root / name, 2
     while folder.exists():
-        folder = root / f"{name}-{count}"
-        count += 1
-    return folder
+        newest, folder, count = folder, root / f"{name}-{count}", count + 1
+    return folder if new else newest
 
 
 def _read_status(folder: Path) -> dict[str, Any]:
@@ -284,6 +285,11 @@ def _check_inputs(run: Run, hashes: Mapping[str, str]) -> None:
             f"{run.folder}: changed since this run began: {', '.join(changed)}. "
             "Its results would mix two inputs; start another run with --new."
         )
+
+
+def _holds_work(folder: Path) -> bool:
+    """Whether a run holds more than its own bookkeeping."""
+    return any(p.name not in {".lock", "spec.yaml", "provenance.json", "status.json"} for p in folder.iterdir())
 
 
 def _record_failure(folder: Path, error: BaseException) -> None:

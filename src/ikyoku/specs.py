@@ -9,15 +9,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 from pydantic_core import ErrorDetails
 
 from ikyoku.errors import SpecError, together
 from ikyoku.prompts import PROMPT_FORMATS
 
-PromptFormatName = Literal["alpaca-ja", "medical-top-ja", "medical-inside-ja", "alpaca-en", "medical-top-en", "chat-ja"]
+PromptFormatName = Literal[
+    "alpaca-ja", "medical-top-ja", "medical-inside-ja", "alpaca-en", "medical-top-en", "chat", "chat-ja"
+]
 ItemListName = Literal[
     "all",
     "text-only",
@@ -26,6 +28,10 @@ ItemListName = Literal[
     "text-only-5-choice-single",
     "text-only-5-choice-multiple",
 ]
+# A value is what it is written as: "100" and true are no numbers.
+Integer = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Flag = Annotated[bool, Strict()]
 Name = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 
 
@@ -50,7 +56,7 @@ class ModelSpec(Spec):
     """Number format of the weights; auto is bfloat16 on a GPU, float32 on a CPU."""
     quantization: Literal["none", "nf4"] = "none"
     """nf4: 4-bit NormalFloat with double quantisation (QLoRA's format)."""
-    trust_remote_code: bool = False
+    trust_remote_code: Flag = False
     """Run Python code that comes with the model. Recorded in the run's provenance."""
 
     @property
@@ -71,11 +77,11 @@ class ExamSpec(Spec):
     """How tables name the exam; by default the file's name."""
     items: ItemListName = "text-only-5-choice"
     """Named item list; its count and hash are printed with every result."""
-    years: tuple[int, ...] = ()
+    years: tuple[Integer, ...] = ()
     """IgakuQA years to take, all by default."""
     demonstrations: str | None = None
     """File with the questions shown in 1- and 3-shot prompts; by default ikyoku's own three."""
-    case_text: bool = True
+    case_text: Flag = True
     """Give follow-up questions of a case series the text of their case (the studies' harness does not)."""
 
     @property
@@ -97,13 +103,13 @@ class EvaluateSpec(Spec):
     """Prompt formats."""
     shots: tuple[Literal[0, 1, 3], ...] = Field(default=(0,), min_length=1)
     """Answered questions before the asked one."""
-    max_new_tokens: int = Field(default=256, ge=1, le=8192)
+    max_new_tokens: Integer = Field(default=256, ge=1, le=8192)
     """Longest reply in tokens."""
-    batch_size: int = Field(default=16, ge=1, le=1024)
+    batch_size: Integer = Field(default=16, ge=1, le=1024)
     """Questions in one batch."""
-    limit: int | None = Field(default=None, ge=1)
+    limit: Integer | None = Field(default=None, ge=1)
     """Ask only the first so many questions of each exam: for trying out, shown in the table."""
-    seed: int = Field(default=0, ge=0)
+    seed: Integer = Field(default=0, ge=0)
     """Seed of the resampling behind the intervals. Decoding is greedy and needs none."""
 
     def model_post_init(self, _: object) -> None:
@@ -120,11 +126,11 @@ class EvaluateSpec(Spec):
 class LoraSpec(Spec):
     """The low-rank update W + (alpha / rank)·B·A of LoRA (Hu et al. 2021, eq. 3)."""
 
-    rank: int = Field(default=8, ge=1, le=4096)
+    rank: Integer = Field(default=8, ge=1, le=4096)
     """r: rank of the update."""
-    alpha: float = Field(default=32, gt=0)
+    alpha: Number = Field(default=32, gt=0)
     """Scale; the update is multiplied by alpha / rank."""
-    dropout: float = Field(default=0.05, ge=0, lt=1)
+    dropout: Number = Field(default=0.05, ge=0, lt=1)
     """Dropout before A, in training."""
     target_modules: tuple[str, ...] | Literal["all-linear"] = ("q_proj", "k_proj", "v_proj")
     """Module names that get an update, or all-linear: every linear layer but the output head."""
@@ -143,25 +149,25 @@ class TuneSpec(Spec):
     """Layout of Alpaca pairs; chat data go through the model's own chat template."""
     lora: LoraSpec = LoraSpec()
     """The adapter."""
-    learning_rate: float = Field(default=2e-4, gt=0, lt=10)
+    learning_rate: Number = Field(default=2e-4, gt=0, lt=10)
     """Peak learning rate of AdamW."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     """Learning rate after the warm-up."""
-    warmup: float = Field(default=0.03, ge=0, lt=1)
+    warmup: Number = Field(default=0.03, ge=0, lt=1)
     """Share of the steps in which the learning rate rises from zero."""
-    max_length: int = Field(default=1024, ge=8)
+    max_length: Integer = Field(default=1024, ge=8)
     """Longest sample in tokens; a longer one is refused by name."""
-    batch_size: int = Field(default=8, ge=1)
+    batch_size: Integer = Field(default=8, ge=1)
     """Samples per optimizer step."""
-    micro_batch_size: int | None = Field(default=None, ge=1)
+    micro_batch_size: Integer | None = Field(default=None, ge=1)
     """Samples in memory at a time; must divide batch_size. All of them by default."""
-    steps: int = Field(default=1000, ge=1)
+    steps: Integer = Field(default=1000, ge=1)
     """Optimizer steps."""
-    keep_steps: tuple[int, ...] = ()
+    keep_steps: tuple[Integer, ...] = ()
     """Steps whose adapter is kept beside the last one."""
-    checkpoint_every: int = Field(default=100, ge=1)
+    checkpoint_every: Integer = Field(default=100, ge=1)
     """Steps between the points from which an interrupted run continues."""
-    seed: int = Field(default=0, ge=0)
+    seed: Integer = Field(default=0, ge=0)
     """Seed of initialisation, order and dropout."""
 
     def model_post_init(self, _: object) -> None:
@@ -185,7 +191,7 @@ class DemoSpec(Spec):
     """tiny shows the mechanism in under a minute; pocket shows the effect."""
     cache: str = "~/.cache/ikyoku"
     """Where pocket models are kept between runs."""
-    seed: int = Field(default=0, ge=0)
+    seed: Integer = Field(default=0, ge=0)
     """Seed of everything that is random."""
 
 

@@ -99,7 +99,7 @@ def dry_run(spec: TuneSpec) -> str:
         f"on {_targets(spec)}",
         f"training  {spec.steps} steps of {spec.batch_size}, learning rate {spec.learning_rate:g} "
         f"({spec.schedule}), {spec.steps * spec.batch_size / len(samples):.1f} passes over the data",
-        f"kept      {', '.join(f'step {s}' for s in (*spec.keep_steps, spec.steps))}",
+        f"kept      {', '.join(f'step {s}' for s in sorted({*spec.keep_steps, spec.steps}))}",
     ]
     try:
         check_folder(spec.model.path)
