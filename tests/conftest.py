@@ -129,11 +129,15 @@ class Child:
         assert self.process.exitcode == code, f"exit {self.process.exitcode}\n{self.err.read_text(encoding='utf-8')}"
         return self.out.read_text(encoding="utf-8")
 
-    def kill_at(self, records: Path, lines: int) -> None:
-        """Ends the process with SIGKILL once a file has so many lines; fails if it ends by itself before."""
+    def kill_at(self, records: Path, lines: int, *, pattern: str = "") -> None:
+        """Ends the process with SIGKILL once a file has so many lines; fails if it ends by itself before.
+
+        With a pattern, `records` is a folder and the file is what in it matches.
+        """
         until = time.monotonic() + 300
         while self.process.is_alive() and time.monotonic() < until:
-            if records.is_file() and records.read_bytes().count(b"\n") >= lines:
+            found = records.glob(pattern) if pattern else [records]
+            if any(path.is_file() and path.read_bytes().count(b"\n") >= lines for path in found):
                 break
             time.sleep(0.002)
         self.process.kill()

@@ -102,6 +102,11 @@ class Run:
         path.mkdir(exist_ok=True)
         return path
 
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of points to continue from; it goes when the run is finished."""
+        return self.folder / "checkpoints"
+
     def records(self, name: str) -> list[dict[str, Any]]:
         """Returns the records of `<name>.jsonl`, without a last line that a kill or a power cut left unfinished."""
         return list(read_records(self.folder / f"{name}.jsonl"))
@@ -137,6 +142,7 @@ class Run:
         self.state = "done"
         (self.folder / "traceback.txt").unlink(missing_ok=True)
         write_atomically(self.folder / "status.json", to_json({"state": "done", "result": dict(result)}))
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def result(self) -> dict[str, Any]:
         """Returns the short result that a finished run holds."""

@@ -26,9 +26,9 @@ class Task:
 def paper_scores(reply: Reply, question: Question) -> dict[str, float]:
     """Returns the three metrics of JMedLoRA, each from 0 to 1.
 
-    The paper defines them for one right option. Where a question asks for more ("2つ選べ"), the reply is compared with the
-    right options' texts joined by commas, and the accuracy asks whether the nearest options, as many as the question
-    asks for, are the right ones.
+    The paper defines them for one right option. Where a question asks for more ("2つ選べ"), the reply is compared with
+    the right options' texts joined by commas, and the accuracy asks whether the nearest options, as many as the
+    question asks for, are the right ones.
 
     Reference:
         Sukeda et al., "Development and analysis of medical instruction-tuning for Japanese large language models",

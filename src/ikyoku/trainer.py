@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ikyoku.errors import DataError, ModelError
-from ikyoku.models.local import keep_nf4_gradients, prompt_ids, quiet
+from ikyoku.models.local import ADAPTER_WEIGHTS, keep_nf4_gradients, prompt_ids, quiet
 from ikyoku.prompts import PromptFormat, instruction_prompt
 from ikyoku.runs import write_atomically
 from ikyoku.training.examples import Example, batches_by_length, pair_example, span_example
@@ -138,6 +139,9 @@ def train(
     resume = _newest_whole(checkpoints)
     point = json.loads((resume / WHOLE).read_text(encoding="utf-8")) if resume else {"step": 0, "tokens": 0}
     rewind(point["step"])
+    if resume and point["step"] >= plan.steps:  # cut off after the last step: transformers would train one more
+        _load_adapter(model, resume)
+        return
     with quiet():
         trainer = _trainer(model, tokenizer, examples, plan, checkpoints)
         trainer.remove_callback(PrinterCallback)  # the record says it, once
@@ -153,6 +157,13 @@ def save_adapter(model: Any, folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     aside.rename(folder)
+
+
+def _load_adapter(model: Any, folder: Path) -> None:
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    set_peft_model_state_dict(model, load_file(folder / ADAPTER_WEIGHTS, device=str(model.device)))
 
 
 def _instruction_example(sample: Any, form: PromptFormat, tokenizer: Any) -> Example:
@@ -298,6 +309,9 @@ def _recorder(
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             folder = checkpoints / f"checkpoint-{state.global_step}"
+            for file in folder.rglob("*"):  # on the disk before the mark is: a power cut must not leave the mark alone
+                with file.open("rb") as stream:
+                    os.fsync(stream.fileno())
             point = {"step": state.global_step, "tokens": self.tokens}
             write_atomically(folder / WHOLE, json.dumps(point))
 

@@ -75,13 +75,14 @@ def plan(spec: EvaluateSpec) -> Plan:
 
     Raises:
         SpecError: two models or two exams share a label.
-        DataError: an exam cannot be read, asks nothing, or repeats a demonstration.
+        DataError: an exam cannot be read, asks nothing, repeats a demonstration, or has too few of them.
     """
     for kind, names in (("models", [m.name for m in spec.models]), ("exams", [e.name for e in spec.exams])):
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise SpecError(f"{kind}: {', '.join(twice)} named twice. Give each a label of its own.")
     selections = tuple((exam, _selected(exam, spec.limit)) for exam in spec.exams)
-    demonstrations = {exam.name: _demonstrations(exam, chosen) for exam, chosen in selections}
+    most = max(spec.shots)
+    demonstrations = {exam.name: _demonstrations(exam, chosen, most) for exam, chosen in selections}
     cells = [
         Cell(model, form, shots, exam.name, _batches(spec, exam, chosen, form, demonstrations[exam.name][:shots]))
         for model in spec.models
@@ -102,10 +103,17 @@ def _selected(exam: ExamSpec, limit: int | None) -> Selection:
     return chosen.first(limit) if limit else chosen
 
 
-def _demonstrations(exam: ExamSpec, chosen: Selection) -> tuple[Question, ...]:
+def _demonstrations(exam: ExamSpec, chosen: Selection, shots: int) -> tuple[Question, ...]:
+    """The questions shown before those of an exam, as many as the most shots that are asked for."""
     shown = DEMONSTRATIONS
     if exam.demonstrations:
         shown = read_exam(Path(exam.demonstrations).expanduser()).questions
+    if len(shown) < shots:
+        raise DataError(f"{exam.demonstrations}: holds {len(shown)} questions, {shots} shots are asked for.")
+    if unanswered := [d.id for d in shown[:shots] if not d.accepted]:
+        raise DataError(
+            f"{exam.demonstrations}: {', '.join(unanswered)} has no answer that could be shown. Take it out."
+        )
     asked = {q.text for q in chosen.questions}
     if both := [d.id for d in shown if d.text in asked]:
         raise DataError(

@@ -168,7 +168,7 @@ def _estimate(name: str, values: list[float], key: str) -> dict[str, float]:
 def _compare(spec: EvaluateSpec, cells: list[dict[str, Any]]) -> None:
     """Sets each cell against the same questions of its base.
 
-    The base is the model without the adapter, else the first of the list; format and shots are the same.
+    Format and shots are the same.
     """
     bases = {m.name: _base_of(m, spec.models) for m in spec.models}
     by_key = {cell_key(c): c for c in cells}
@@ -192,11 +192,11 @@ def _compare(spec: EvaluateSpec, cells: list[dict[str, Any]]) -> None:
 
 
 def _base_of(model: ModelSpec, models: Sequence[ModelSpec]) -> str | None:
+    """What a model is compared with: its base where it is tuned; the first of the list where no model is."""
     if model.adapter:
-        same = next((m for m in models if m.path == model.path and m.adapter is None), None)
-        if same:
-            return same.name
-    return models[0].name if model.name != models[0].name and model.adapter is None else None
+        return next((m.name for m in models if m.path == model.path and m.adapter is None), None)
+    alone = all(m.adapter is None for m in models)
+    return models[0].name if alone and model.name != models[0].name else None
 
 
 def _means(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:

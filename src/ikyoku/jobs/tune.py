@@ -53,7 +53,7 @@ def tune(spec: TuneSpec, run: Run) -> dict[str, Any]:
         tokenizer,
         examples,
         planned,
-        checkpoints=run.folder / "checkpoints",
+        checkpoints=run.checkpoints,
         keep=lambda step: kept_folder(run, step),
         record=lambda record: _record(run, record, spec.steps),
         rewind=lambda step: run.rewrite("steps", [r for r in run.records("steps") if r["step"] <= step]),
@@ -133,8 +133,6 @@ def _record(run: Run, record: dict[str, float], steps: int) -> None:
 
 
 def _finish(spec: TuneSpec, run: Run, model: Any, examples: Sequence[Example]) -> dict[str, Any]:
-    import shutil
-
     steps = run.records("steps")
     result = {
         "adapter": "artifact/adapter",
@@ -147,7 +145,6 @@ def _finish(spec: TuneSpec, run: Run, model: Any, examples: Sequence[Example]) -
     provenance = json.loads((run.folder / "provenance.json").read_text(encoding="utf-8"))
     page = tuning_page(name=spec.name, steps=steps, result=result, provenance=provenance, spec_text=to_yaml(spec))
     run.write("summary.html", page)
-    shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
     return result
 
 

@@ -68,8 +68,8 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
         Recipe("tiny-en", False, 96, 2, 500, 40, 3000, 4e-3, 2e-2, 0.5, 4, 20, 16, 10),
     ),
     "pocket": (
-        Recipe("pocket-ja", True, 192, 3, 2400, 500, 2000, 2.5e-3, 2e-2, 0.0, 16, 120, 80, 300),
-        Recipe("pocket-en", False, 192, 3, 600, 450, 4000, 2.5e-3, 2e-2, 0.25, 16, 120, 80, 120),
+        Recipe("pocket-ja", True, 192, 3, 2000, 550, 2000, 2.5e-3, 2e-2, 0.0, 16, 120, 80, 320),
+        Recipe("pocket-en", False, 224, 3, 600, 330, 4000, 2.5e-3, 2e-2, 0.25, 16, 120, 80, 60),
     ),
 }
 """Per size: a Japanese-centric base and a larger English-centric one, as in the studies' comparison."""
@@ -298,7 +298,7 @@ def _padded(rows: Sequence[tuple[list[int], list[int]]], pad: int) -> tuple[torc
 def _tokenizer(recipe: Recipe, world: World, seed: int) -> PreTrainedTokenizerFast:
     """A fast tokenizer that encodes any text.
 
-    Byte-level and learnt on English alone for the English-centric base, Japanese pieces with byte fallback for the other.
+    Byte-level and learnt on English alone for the English-centric base; Japanese pieces with byte fallback else.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast

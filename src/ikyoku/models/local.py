@@ -34,37 +34,55 @@ class LocalModel:
         self._context = int(getattr(model.config, "max_position_embeddings", 1 << 30))
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
+        ends = getattr(model.generation_config, "eos_token_id", None)
+        known = [ends] if isinstance(ends, int) else list(ends or [])
+        self._ends = {*known, tokenizer.eos_token_id} - {None}
         model.eval()
 
     def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[Completion]:
         """Returns one completion per prompt; see `Model.generate`."""
-        import torch
-
         ids = [prompt_ids(p, self._tokenizer) for p in prompts]
-        asked = [i for i, row in enumerate(ids) if len(row) < self._context]
         completions = [Completion("", "too_long", 0)] * len(prompts)
-        if not asked:
-            return completions
-        width = max(len(ids[i]) for i in asked)
+        room = [self._context - len(row) for row in ids]
+        together = [i for i, left in enumerate(room) if left >= params.max_new_tokens]
+        # A prompt with less room is asked alone: in one batch it would cut the other replies short.
+        alone = [[i] for i, left in enumerate(room) if 0 < left < params.max_new_tokens]
+        for group in [together, *alone]:
+            for i, row in zip(group, self._decoded([ids[i] for i in group], params), strict=True):
+                completions[i] = self._completion(row)
+        return completions
+
+    def _decoded(self, ids: Sequence[list[int]], params: SamplingParams) -> list[list[int]]:
+        """Returns the new tokens of one batch, each row as long as the longest of them."""
+        import torch
+        from transformers import GenerationConfig
+
+        if not ids:
+            return []
+        width = max(map(len, ids))
         pad = self._tokenizer.pad_token_id
-        batch = torch.tensor([[pad] * (width - len(ids[i])) + ids[i] for i in asked])
-        mask = torch.tensor([[0] * (width - len(ids[i])) + [1] * len(ids[i]) for i in asked])
+        batch = torch.tensor([[pad] * (width - len(row)) + row for row in ids])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids])
+        # Not the model's own generation settings: a repetition penalty in them would change the replies.
+        config = GenerationConfig(
+            max_new_tokens=min(params.max_new_tokens, self._context - width),
+            do_sample=params.temperature > 0,
+            **({"temperature": params.temperature} if params.temperature > 0 else {}),
+            pad_token_id=pad,
+            bos_token_id=self._tokenizer.bos_token_id,
+            eos_token_id=sorted(self._ends),
+        )
         with torch.inference_mode():
             out = self._model.generate(
                 input_ids=batch.to(self._model.device),
                 attention_mask=mask.to(self._model.device),
-                max_new_tokens=min(params.max_new_tokens, self._context - width),
-                do_sample=params.temperature > 0,
-                **({"temperature": params.temperature} if params.temperature > 0 else {}),
-                pad_token_id=pad,
+                generation_config=config,
             )
-        for i, row in zip(asked, out[:, width:].tolist(), strict=True):
-            completions[i] = self._completion(row)
-        return completions
+        rows: list[list[int]] = out[:, width:].tolist()
+        return rows
 
     def _completion(self, row: list[int]) -> Completion:
-        ends = _end_ids(self._model, self._tokenizer)
-        length = next((n for n, token in enumerate(row) if token in ends), len(row))
+        length = next((n for n, token in enumerate(row) if token in self._ends), len(row))
         finish: FinishReason = "stop" if length < len(row) else "length"
         return Completion(self._tokenizer.decode(row[:length], skip_special_tokens=True), finish, length)
 
@@ -266,12 +284,6 @@ def _readable(path: str) -> Iterator[None]:
 def _home(path: str) -> str:
     """Returns the path with a leading ~ written out; a hub id stays as it is."""
     return str(Path(path).expanduser()) if path.startswith("~") else path
-
-
-def _end_ids(model: Any, tokenizer: Any) -> set[int]:
-    ends = model.generation_config.eos_token_id
-    ends = [ends] if isinstance(ends, int) else list(ends or [])
-    return {*ends, tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
 
 
 def _what_is_there(folder: Path) -> str:
