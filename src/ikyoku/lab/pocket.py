@@ -7,6 +7,7 @@ thread, so that its weights do not depend on the number of cores, and two of the
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
@@ -69,7 +70,7 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
     ),
     "pocket": (
         Recipe("pocket-ja", True, 192, 3, 2000, 550, 2000, 2.5e-3, 2e-2, 0.0, 16, 120, 80, 320),
-        Recipe("pocket-en", False, 224, 3, 600, 330, 4000, 2.5e-3, 2e-2, 0.25, 16, 120, 80, 60),
+        Recipe("pocket-en", False, 224, 3, 600, 330, 4000, 2.5e-3, 2e-2, 0.25, 16, 120, 80, 100),
     ),
 }
 """Per size: a Japanese-centric base and a larger English-centric one, as in the studies' comparison."""
@@ -148,6 +149,11 @@ class _Worker:
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
+        self.reader.join()
+        self.complaints.join()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe:
+                pipe.close()
 
 
 def make_base(recipe: Recipe, size: str, *, seed: int, folder: Path, progress: Callable[[int, int], None]) -> None:
@@ -159,6 +165,12 @@ def make_base(recipe: Recipe, size: str, *, seed: int, folder: Path, progress: C
     world = world_of(size, seed=seed)
     aside = folder.with_name(f".{folder.name}.part")
     aside.mkdir(parents=True, exist_ok=True)
+    lock = (aside / ".lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if folder.exists():  # made while this process waited
+        lock.close()
+        shutil.rmtree(aside, ignore_errors=True)
+        return
     tokenizer = _tokenizer(recipe, world, seed)
     torch.manual_seed(seed)
     heads = recipe.hidden // 32
@@ -181,10 +193,9 @@ def make_base(recipe: Recipe, size: str, *, seed: int, folder: Path, progress: C
     model.save_pretrained(aside)
     tokenizer.save_pretrained(aside)
     (aside / "progress.pt").unlink(missing_ok=True)
-    if folder.exists():  # another process was faster; its result is the same
-        shutil.rmtree(aside)
-    else:
-        aside.rename(folder)
+    aside.rename(folder)
+    (folder / ".lock").unlink()
+    lock.close()
 
 
 def _train(
@@ -305,15 +316,15 @@ def _tokenizer(recipe: Recipe, world: World, seed: int) -> PreTrainedTokenizerFa
 
     texts = [f"{p.prompt}{p.answer}" for b in range(24) for p in _passages(world, recipe, seed, block=b)]
     special = [PAD, BOS, EOS]
+    every_byte = [f"<0x{b:02X}>" for b in range(256)]
     if recipe.japanese:
-        every_byte = [f"<0x{b:02X}>" for b in range(256)]
         backend = Tokenizer(models.BPE(byte_fallback=True, unk_token=None))
         # Runs of one script: a term is cut the same way whatever stands around it.
         runs = Regex(r"\p{Hiragana}+|[\p{Katakana}ー]+|\p{Han}+|[A-Za-z]+|###|.|\s")
         backend.pre_tokenizer = pre_tokenizers.Split(runs, "isolated")
         backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
         trainer: Any = trainers.BpeTrainer(
-            vocab_size=recipe.vocabulary, special_tokens=special + every_byte, max_token_length=8, show_progress=False
+            vocab_size=recipe.vocabulary - 256, special_tokens=special, max_token_length=8, show_progress=False
         )
         texts += terms() * 20
     else:
@@ -328,6 +339,12 @@ def _tokenizer(recipe: Recipe, world: World, seed: int) -> PreTrainedTokenizerFa
         )
         texts = [t for t in texts if t.isascii()]
     backend.train_from_iterator(texts, trainer)
+    if recipe.japanese:
+        # Bytes are plain entries of the vocabulary: special ones would be read out of texts and left out of replies.
+        state = json.loads(backend.to_str())
+        for token in every_byte:
+            state["model"]["vocab"][token] = len(state["model"]["vocab"])
+        backend = Tokenizer.from_str(json.dumps(state))
     backend.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", special_tokens=[(BOS, backend.token_to_id(BOS))]
     )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ikyoku.lab.facts import FACTS, RELATIONS, Fact, distractors, pool, relation
+from ikyoku.metrics import choice
 from ikyoku.prompts import CHOICE_SEPARATOR, PROMPT_FORMATS, answer_text, exam_prompt, instruction_prompt
 from ikyoku.types import Instruction, Question
 
@@ -157,9 +158,14 @@ def _statement(fact: Fact, wording: int) -> str:
 def _question(rng: random.Random, fact: Fact, name: str, wording: int) -> Question:
     """A five-choice question on a fact: its answers among others of the same relation, in random order."""
     others = [a for a in distractors(fact) if a not in fact.answers]
-    choices = [*fact.answers, *rng.sample(others, 5 - len(fact.answers))]
-    rng.shuffle(choices)
-    answer = frozenset(choices.index(a) for a in fact.answers)
+    while True:
+        choices = [*fact.answers, *rng.sample(others, 5 - len(fact.answers))]
+        rng.shuffle(choices)
+        answer = frozenset(choices.index(a) for a in fact.answers)
+        right = CHOICE_SEPARATOR.join(choices[i] for i in sorted(answer))
+        # Of two right options one may be less like the right reply than a wrong option is: it would count as wrong.
+        if len(answer) == 1 or choice.nearest(right, choices, count=len(answer)) == answer:
+            break
     return Question(name, _asked(fact, wording), tuple(choices), (answer,), section=fact.relation)
 
 
