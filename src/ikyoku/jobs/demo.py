@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ikyoku import jobs
+from ikyoku import jobs, offline
 from ikyoku.datasets.exams import write_exam
 from ikyoku.datasets.instructions import write_instructions
 from ikyoku.lab.pocket import RECIPES, make_bases, world_of
@@ -47,13 +47,15 @@ def demo(spec: DemoSpec, run: Run) -> dict[str, Any]:
     pairs = tuple(m for pair in zip(models, tuned, strict=True) for m in pair)
     after = _start(run, _evaluation(spec, "after", pairs, lab))
     lap("evaluating all")
-    _write_page(spec, run, after, tunings, seconds)
+    guard = offline.switch_on()
+    _write_page(spec, run, after, tunings, seconds, len(guard.attempts))
     return {
         "evaluation": str(after.folder.relative_to(run.folder)),
         "before": str(before.folder.relative_to(run.folder)),
         "tunings": {name: str(t.folder.relative_to(run.folder)) for name, t in tunings.items()},
         "bases": {name: str(folder) for name, folder in bases.items()},
         "seconds": seconds,
+        "connections_tried": len(guard.attempts),
     }
 
 
@@ -105,7 +107,12 @@ def _tuning(spec: DemoSpec, model: ModelSpec, lab: dict[str, Path]) -> TuneSpec:
 
 
 def _write_page(
-    spec: DemoSpec, run: Run, after: jobs.Finished, tunings: dict[str, jobs.Finished], seconds: dict[str, float]
+    spec: DemoSpec,
+    run: Run,
+    after: jobs.Finished,
+    tunings: dict[str, jobs.Finished],
+    seconds: dict[str, float],
+    connections: int,
 ) -> None:
     scores = json.loads((after.folder / "scores.json").read_text(encoding="utf-8"))
     curves = [(name, list(read_records(t.folder / "steps.jsonl"))) for name, t in tunings.items()]
@@ -114,6 +121,7 @@ def _write_page(
         "each in a wording that no training text uses for it; the retention exam asks the invented facts that the "
         "bases knew before.",
         "; ".join(f"{what} {value:.0f} s" for what, value in seconds.items()),
+        f"The network guard was on; connections tried beyond this machine: {connections}.",
     ]
     provenance = json.loads((run.folder / "provenance.json").read_text(encoding="utf-8"))
     page = demo_page(name=spec.name, evaluation=scores, tunings=curves, provenance=provenance, notes=notes)
