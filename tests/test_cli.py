@@ -148,9 +148,16 @@ def test_the_installed_command(tmp_path: Path) -> None:
         ("evaluate --model model --exam exam.jsonl --set formats=[alpaca]", ["formats.0: found 'alpaca'"]),
         ("evaluate --model model --exam exam.jsonl --set exams.0.years=[112]", ["exam.jsonl: "]),
         ("evaluate --model model --exam exam.jsonl --set exams.0.items=text-only-5-choice-multiple", ["no question"]),
+        ("evaluate --adapter model --exam exam.jsonl", ["--adapter: name its base with --model."]),
+        ("evaluate --adapter model good.yaml", ["--adapter: name its base with --model."]),
+        ("evaluate --model model --exam exam.jsonl --set formats=[chat]", ["model: the tokenizer has no chat tem"]),
+        (f"evaluate --model model --exam {'n' * 300}", ["cannot be read: File name too long."]),
         ("score none", ["none: no run of `ikyoku evaluate`"]),
         ("demo --set size=big", ["size: found 'big'; it should be 'tiny' or 'pocket'."]),
         ("doctor", ["doctor: say what to check."]),
+        ("doctor --offline --out none/proof.txt", ["doctor: none/proof.txt cannot be written."]),
+        ("doctor --offline --out pairs.jsonl/proof.txt", ["doctor: pairs.jsonl/proof.txt cannot be written."]),
+        ("doctor --offline --out model", ["doctor: model cannot be written."]),
     ],
 )  # fmt: skip
 def test_bad_input(desk: Path, command: str, wanted: list[str]) -> None:
@@ -169,6 +176,18 @@ def test_bad_input(desk: Path, command: str, wanted: list[str]) -> None:
     assert " at at " not in done.stderr
     assert "胆汁" not in done.stderr  # a message names lines, never their text
     assert sorted(desk.rglob("*")) == before  # no run folder, no traceback
+
+
+def test_a_file_for_the_folder_of_runs(desk: Path) -> None:
+    done = _ikyoku(desk, "evaluate", "--model", "model", "--exam", "exam.jsonl", "--runs", "pairs.jsonl")
+    wanted = "ikyoku: pairs.jsonl: no run folder can be made here: Not a directory. Name another folder with --runs.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", wanted)
+
+
+def test_a_path_that_the_machine_refuses_is_no_fault_of_ours(desk: Path) -> None:
+    done = _ikyoku(desk, "score", "n" * 300)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "questions.jsonl: File name too long." in done.stderr
 
 
 @pytest.mark.parametrize("command", ["tune --sizes 3", "demo --size big", "tun", "score"])
@@ -218,7 +237,7 @@ def test_a_fault_of_ours(tmp_path: Path) -> None:
 def test_an_interruption(tmp_path: Path) -> None:
     done = _python(tmp_path, "-c", OURS, "stop")
     assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr.strip() == "ikyoku: interrupted. The same command continues where it stopped."
+    assert done.stderr.strip() == "ikyoku: interrupted. The same command (without --new) continues where it stopped."
     assert list(tmp_path.iterdir()) == []
 
 
@@ -238,4 +257,11 @@ def test_dry_runs_write_nothing(desk: Path) -> None:
     assert "replies   2 in 2 cells" in evaluate.stdout
     assert "not ready bare: no weights" in evaluate.stdout
     assert "胃,肝臓,膵臓,脾臓,腎臓" in evaluate.stdout
+    models = "[{path: model}, {path: model, adapter: none, label: tuned}]"
+    arguments = ["--exam", "exam.jsonl", "--dry-run", "--set", f"models={models}", "--set", "formats=[alpaca-ja, chat]"]
+    evaluate = _ikyoku(desk, "evaluate", *arguments)
+    assert (evaluate.returncode, evaluate.stderr) == (0, "")
+    assert evaluate.stdout.count("not ready ") == 2
+    assert "not ready none: no adapter_config.json" in evaluate.stdout
+    assert "not ready model: the tokenizer has no chat template, which chat needs." in evaluate.stdout
     assert sorted(desk.rglob("*")) == before

@@ -283,6 +283,19 @@ def test_switching_on_sets_the_hub_offline_before_and_after_its_import() -> None
     assert after.splitlines() == ["True True True False", "False False True"]
 
 
+def test_online_leaves_only_the_offline_switches_out() -> None:
+    out = fresh("""
+        import os
+        import huggingface_hub.constants as early
+        from ikyoku import offline
+        offline.switch_off_telemetry()
+        print(sorted(name for name in offline.VARIABLES if os.environ.get(name) != offline.VARIABLES[name]))
+        print(offline.is_on(), early.HF_HUB_OFFLINE, early.HF_HUB_DISABLE_TELEMETRY, early.HF_HUB_DISABLE_UPDATE_CHECK)
+    """)
+    left_out = ["HF_DATASETS_OFFLINE", "HF_HUB_OFFLINE", "NO_PROXY", "TRANSFORMERS_OFFLINE", "no_proxy"]
+    assert out.splitlines() == [str(left_out), "False False True True"]
+
+
 def test_a_hub_that_cannot_be_corrected_is_refused() -> None:
     assert "before importing it" in fresh("""
         from huggingface_hub import constants

@@ -311,6 +311,18 @@ def test_a_limit_and_many_cut_replies_are_warned_of_first() -> None:
     assert "45 cut" in evaluation_table(given)
 
 
+def test_replies_without_an_answer_are_noted() -> None:
+    few, many = ({"value": count / 150, "n": 150} for count in (2, 60))
+    for unread, early in ((few, False), (many, True)):
+        given = scores([exam("pocket")], [cell("m", "pocket", 0.3, unread=unread)])
+        text = f"m, on pocket: of 150 replies {round(unread['value'] * 150)} without an answer."
+        page = evaluation_page(name="r", scores=given, provenance={}, spec_text="")
+        assert text in page and text in evaluation_table(given)
+        assert (page.index(text) < page.index("<table>")) is early
+    none = scores([exam("pocket")], [cell("m", "pocket", 0.3, unread={"value": 0.0, "n": 150})])
+    assert "without an answer" not in evaluation_table(none)
+
+
 def test_missing_values_are_dashes() -> None:
     empty = cell("m", "pocket", 0.3)
     empty["metrics"] = {"accuracy": {"value": math.nan, "n": 150}}
@@ -326,6 +338,8 @@ def test_spec_and_provenance_are_there() -> None:
     assert "ikyoku evaluate --model 'a b'" in text
     assert "torch: 2.13.0" in text
     assert "ab" * 32 in text
+    page = evaluation_page(name="r", scores=one(), provenance={**PROVENANCE, "files": {"x": "FILES"}}, spec_text="")
+    assert "FILES" not in page
 
 
 def test_an_endless_spec_is_cut() -> None:
@@ -421,4 +435,11 @@ def test_markdown_has_a_cell_for_every_column() -> None:
     text = evaluation_markdown(study())
     assert "| pocket-ja+tuned | alpaca-ja | 0 | 0.811 [0.751–0.871] |" in text
     assert "+0.599 (p &lt; 0.001)" in text
+    assert "| pocket: harness | pocket: Δ (p) |" in text
+    harness = {"harness_accuracy": {"value": 0.4321, "n": 150}}
+    given = one()
+    given["cells"][0]["metrics"] |= harness
+    assert "| 0.432 |" in evaluation_markdown(given)
+    assert "0.432" not in evaluation_table(given)
+    assert "harness (the authors' published rule, faults included): in summary.html" in evaluation_table(given)
     assert "<script" not in evaluation_markdown(nasty())

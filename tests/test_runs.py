@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ikyoku.errors import DataError, RunError
-from ikyoku.runs import Run, open_run, read_records, sha256_of, spec_hash, to_json, write_atomically
+from ikyoku.runs import Run, open_run, read_records, spec_hash, to_json, write_atomically
 
 SPEC = {"name": "x", "seed": 7}
 FOLDER = f"verb-x-{spec_hash(SPEC)}"
@@ -64,6 +64,8 @@ def test_a_new_run_and_its_record(tmp_path: Path) -> None:
     assert _names(root / FOLDER) == wanted
     record = _json(root / FOLDER / "provenance.json")
     assert record["inputs"] == {"data": hashlib.sha256("医\n".encode()).hexdigest()}
+    assert [(s["command"], s["online"]) for s in record["starts"]] == [(sys.argv, False)]
+    assert record["online"] is False
     assert record["seed"] == 7
     assert record["command"] == sys.argv
     assert record["packages"]["ikyoku"] != "absent"
@@ -93,13 +95,15 @@ def test_done_is_written_last(tmp_path: Path) -> None:
 def test_a_run_left_without_finishing_is_continued(tmp_path: Path) -> None:
     with _open(tmp_path) as run:
         run.append("steps", [{"id": 1}])
-    provenance = (run.folder / "provenance.json").read_bytes()
+    provenance = _json(run.folder / "provenance.json")
     with _open(tmp_path) as run:
         assert run.state == "running"
         assert run.records("steps") == [{"id": 1}]
         run.append("steps", [{"id": 2}])
         assert run.records("steps") == [{"id": 1}, {"id": 2}]
-    assert (run.folder / "provenance.json").read_bytes() == provenance
+    again = _json(run.folder / "provenance.json")
+    assert [len(p.pop("starts")) for p in (provenance, again)] == [1, 2]
+    assert again == provenance
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
@@ -240,14 +244,14 @@ def test_what_is_no_number_is_refused(tmp_path: Path, value: float) -> None:
 def test_a_changed_input_is_refused(tmp_path: Path) -> None:
     data, model = tmp_path / "data", tmp_path / "model"
     model.mkdir()
-    (model / "a").write_text("1", encoding="utf-8")
+    (model / "a.json").write_text("1", encoding="utf-8")
     data.write_text("1", encoding="utf-8")
     root = tmp_path / "runs"
     with _open(root, data=data, model=model):
         pass
     with _open(root, data=data, model=model):
         pass
-    (model / "a").write_text("2", encoding="utf-8")
+    (model / "a.json").write_text("2", encoding="utf-8")
     data.write_text("2", encoding="utf-8")
     with (
         pytest.raises(RunError, match=r"changed since this run began: data, model\. .*--new"),
@@ -269,20 +273,6 @@ def test_an_input_of_a_finished_run_is_checked_too(tmp_path: Path) -> None:
         raise AssertionError("must not be entered")
 
 
-def test_the_hash_of_a_folder_is_of_names_and_contents(tmp_path: Path) -> None:
-    def made(name: str, files: Mapping[str, str]) -> str:
-        for path, text in files.items():
-            file = tmp_path / name / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
-        return sha256_of(tmp_path / name)
-
-    same = made("one", {"b/c": "2", "a": "1"})
-    assert made("two", {"a": "1", "b/c": "2"}) == same
-    assert len({same, made("three", {"a": "1", "b/d": "2"}), made("four", {"a": "1", "b/c": "3"})}) == 3
-    assert sha256_of(tmp_path / "one" / "a") == hashlib.sha256(b"1").hexdigest()
-
-
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3"])
 @pytest.mark.parametrize("name", ["status.json", "provenance.json"])
 def test_a_damaged_record_of_the_run(tmp_path: Path, name: str, text: str) -> None:
@@ -291,6 +281,137 @@ def test_a_damaged_record_of_the_run(tmp_path: Path, name: str, text: str) -> No
     (run.folder / name).write_text(text, encoding="utf-8")
     with pytest.raises(RunError, match=rf"{name}: not a JSON object"), _open(tmp_path):
         raise AssertionError("must not be entered")
+
+
+def test_a_file_that_did_not_change_is_not_read_again(tmp_path: Path) -> None:
+    """Seen by changing a file behind its size and time; a changed time alone is looked into and forgiven."""
+    weights, told = tmp_path / "model" / "model.safetensors", []
+    weights.parent.mkdir()
+    weights.write_bytes(b"1" * 2_500_000)
+    os.utime(weights, ns=(10**18, 10**18))
+
+    def opened() -> AbstractContextManager[Run]:
+        inputs = {"model": weights.parent}
+        progress = lambda *step: told.append(step)  # noqa: E731
+        return open_run("verb", "x", SPEC, spec_text="", root=tmp_path / "runs", inputs=inputs, progress=progress)
+
+    with opened() as run:
+        pass
+    assert told == [("hashing inputs, MB", 2, 2)]
+    before = _json(run.folder / "provenance.json")
+    weights.write_bytes(b"2" * 2_500_000)
+    os.utime(weights, ns=(10**18, 10**18))
+    with opened() as run:
+        assert len(told) == 1
+        run.finish({})
+    with opened() as run:
+        assert (run.state, len(told)) == ("done", 1)
+    weights.write_bytes(b"1" * 2_500_000)  # with a time of its own
+    with opened() as run:
+        assert (run.state, len(told)) == ("done", 2)
+    assert _json(run.folder / "provenance.json")["inputs"] == before["inputs"]
+    weights.write_bytes(b"3" * 2_500_000)
+    with pytest.raises(RunError, match="changed since this run began: model"), opened():
+        raise AssertionError("must not be entered")
+
+
+def test_a_file_that_was_just_written_is_read_again(tmp_path: Path) -> None:
+    """Its time of change may be too coarse to tell the next change."""
+    data = tmp_path / "data"
+    data.write_text("1", encoding="utf-8")
+    with _open(tmp_path / "runs", data=data):
+        stat = data.stat()
+    data.write_text("2", encoding="utf-8")
+    os.utime(data, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(RunError, match="changed since this run began: data"), _open(tmp_path / "runs", data=data):
+        raise AssertionError("must not be entered")
+
+
+# what the machine refuses
+
+
+def test_an_input_that_cannot_be_read(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DataError, match=r"mem: cannot be read: Input/output error\."),
+        _open(tmp_path, data=Path("/proc/self/mem")),
+    ):
+        raise AssertionError("must not be entered")
+    assert _names(tmp_path) == []
+
+
+def test_a_place_where_no_folder_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("n" * 300)):
+        with pytest.raises(RunError, match=r"no run folder can be made here: .*--runs"), _open(root):
+            raise AssertionError("must not be entered")
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    full = "No space left on device. Make room there; the same command continues."
+    with _open(tmp_path) as run:
+        run.append("steps", [{"id": 1}])
+        run.write("page.html", "old")
+        (run.folder / "samples.jsonl").symlink_to("/dev/full")
+        (run.folder / f".page.html.{os.getpid()}.part").symlink_to("/dev/full")
+        with pytest.raises(RunError, match=rf"samples\.jsonl: cannot be written: {full}"):
+            run.append("samples", [{"id": 1}])
+        with pytest.raises(RunError, match=rf"page\.html: cannot be written: {full}"):
+            run.write("page.html", "new")
+        assert (run.folder / "page.html").read_text(encoding="utf-8") == "old"
+    assert _status(tmp_path) == {"state": "running"}
+
+
+def test_a_full_disk_that_a_library_reports(tmp_path: Path) -> None:
+    """The status cannot be written either: the message must come through."""
+    with pytest.raises(RunError, match="the disk is full"), _open(tmp_path) as run:
+        run.append("steps", [{"id": 1}])
+        (run.folder / f".status.json.{os.getpid()}.part").symlink_to("/dev/full")
+        with Path("/dev/full").open("w", encoding="utf-8") as file:
+            file.write("x")
+    assert _status(tmp_path) == {"state": "running"}
+    with pytest.raises(RunError, match="the disk is full"), _open(tmp_path):
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert _status(tmp_path)["error"].endswith("the disk is full. Make room there; the same command continues.")
+
+
+# the record of starts
+
+
+def test_online_is_never_forgotten(tmp_path: Path) -> None:
+    for online in (False, True, False):
+        with open_run("verb", "x", SPEC, spec_text="", root=tmp_path, inputs={}, online=online) as run:
+            run.append("steps", [{"id": 1}])
+    record = _json(run.folder / "provenance.json")
+    assert (record["online"], [start["online"] for start in record["starts"]]) == (True, [False, True, False])
+    assert all(start["time"].endswith("+00:00") for start in record["starts"])
+
+
+def test_a_record_of_an_older_version_is_continued(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.write_text("1", encoding="utf-8")
+    with _open(tmp_path / "runs", data=data) as run:
+        pass
+    record = _json(run.folder / "provenance.json")
+    old = {key: record[key] for key in ("command", "packages", "inputs", "online")}
+    (run.folder / "provenance.json").write_text(json.dumps(old), encoding="utf-8")
+    with _open(tmp_path / "runs", data=data) as run:
+        run.finish({})
+    assert len(_json(run.folder / "provenance.json")["starts"]) == 1
+
+
+def test_the_commit_of_a_hub_model_is_recorded_once_it_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    spec = {"models": [{"path": "some/model", "trust_remote_code": True}, {"path": str(tmp_path)}]}
+    with open_run("verb", "x", spec, spec_text="", root=tmp_path / "runs", inputs={}) as run:
+        record = _json(run.folder / "provenance.json")
+        assert (record["hub"], record["trust_remote_code"]) == ({"some/model": None}, ["some/model"])
+        refs = tmp_path / "cache" / "models--some--model" / "refs"
+        refs.mkdir(parents=True)
+        (refs / "main").write_text("0123abcd", encoding="utf-8")
+        run.finish({})
+    assert _json(run.folder / "provenance.json")["hub"] == {"some/model": "0123abcd"}
 
 
 # processes
@@ -367,8 +488,8 @@ def test_write_atomically(tmp_path: Path) -> None:
     assert path.read_bytes() == "新しい\n".encode()
     assert _names(tmp_path) == ["a.txt"]
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(RunError, match="folder: cannot be written: Is a directory"):
         write_atomically(tmp_path / "folder", "x")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(RunError, match=r"a\.txt: cannot be written: No such file or directory"):
         write_atomically(tmp_path / "none" / "a.txt", "x")
     assert _names(tmp_path) == ["a.txt", "folder"]

@@ -352,3 +352,22 @@ def test_the_record_of_an_evaluation_gives_it_back(tmp_path: Path) -> None:
     assert "max_new_tokens: 256" in text  # defaults are written out
     demo = DemoSpec(size="tiny")
     assert load(DemoSpec, _file(tmp_path, to_yaml(demo))) == demo
+
+
+# dates and other values that YAML readers take apart
+
+
+@pytest.mark.parametrize("date", ["2020-01-01", "2020-99-99", "2001-12-14t21:59:43.10-05:00"])
+def test_a_date_stays_a_text(tmp_path: Path, date: str) -> None:
+    """YAML 1.2 knows no dates; as a file's value, by --set and through the run's record."""
+    spec = _tune(tmp_path)
+    assert read_yaml(_file(tmp_path, f"data: {date}\n")) == {"data": date}
+    assert override(spec.model_dump(), [f"data={date}"])["data"] == date
+    again = spec.model_copy(update={"data": date})
+    assert load(TuneSpec, _file(tmp_path, to_yaml(again))) == again
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000 + "]" * 5000], ids=["long", "deep"])
+def test_a_value_that_cannot_be_read(tmp_path: Path, value: str) -> None:
+    assert "spec.yaml: holds a value that cannot be read" in _refused(TuneSpec, tmp_path, f"{TUNE}seed: {value}\n")
+    assert "the value is not valid YAML" in _refused(TuneSpec, tmp_path, TUNE, f"seed={value}")

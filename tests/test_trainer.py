@@ -18,7 +18,18 @@ from ikyoku.lab.pocket import world_of
 from ikyoku.models.local import load_tokenizer, load_weights, prompt_ids
 from ikyoku.prompts import PROMPT_FORMATS, instruction_prompt
 from ikyoku.runs import sha256_of
-from ikyoku.trainer import WHOLE, TrainingPlan, add_adapter, check_lengths, save_adapter, tokenised, train
+from ikyoku.trainer import (
+    WHOLE,
+    TrainingPlan,
+    add_adapter,
+    check_context,
+    check_devices,
+    check_lengths,
+    precision,
+    save_adapter,
+    tokenised,
+    train,
+)
 from ikyoku.training.examples import MASKED, Example, batches_by_length
 from ikyoku.types import Conversation, Instruction, Message
 
@@ -185,14 +196,15 @@ def test_a_training_goes_on_from_its_newest_whole_point(
         assert weights_of[0] == weights_of[1], name
 
 
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
 def test_a_finished_training_whose_end_was_not_recorded_is_not_trained_further(
-    base: str, tokenizer: Any, examples: list[Example], tmp_path: Path
+    base: str, tokenizer: Any, examples: list[Example], tmp_path: Path, quantization: str
 ) -> None:
-    """A kill between the last step and the end of the run: the adapter is that of the last step."""
-    first = add_adapter(weights(base), PLAN)
+    """A kill between the last step and the end of the run: the adapter is that of the last step, to the bit."""
+    first = add_adapter(weights(base, quantization), PLAN)
     run(first, tokenizer, examples, PLAN, tmp_path)
     save_adapter(first, tmp_path / "first")
-    second = add_adapter(weights(base), PLAN)
+    second = add_adapter(weights(base, quantization), PLAN)
     assert run(second, tokenizer, examples, PLAN, tmp_path) == [PLAN.steps]
     save_adapter(second, tmp_path / "second")
     assert sha256_of(tmp_path / "first" / "adapter_model.safetensors") == sha256_of(
@@ -304,6 +316,128 @@ def test_samples_that_are_too_long_are_named_together() -> None:
     assert "; and 1 more)" in text
 
 
+def test_samples_beyond_the_models_context_are_named(
+    base: str, tokenizer: Any, examples: list[Example], tmp_path: Path
+) -> None:
+    model = add_adapter(weights(base), PLAN)
+    long = Example("line-99", (5,) * 4097, (5,) * 4097)
+    with pytest.raises(DataError) as told:
+        run(model, tokenizer, [*examples, long], PLAN, tmp_path)
+    assert str(told.value) == (
+        f"{base}: its context is 4096 tokens, and 1 of {len(examples) + 1} samples are longer (line-99: 4097 tokens). "
+        "Set max_length to 4096 or less, and shorten them or take them out."
+    )
+    check_context([replace(long, ids=long.ids[:4096])], context=4096, model=base)
+
+
+def test_several_gpus_or_processes_are_refused(
+    base: str, tokenizer: Any, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_devices(gpus=0, processes=1)
+    check_devices(gpus=1, processes=1)
+    with pytest.raises(ModelError, match=r"^2 GPUs are visible; .* Set CUDA_VISIBLE_DEVICES=0 "):
+        check_devices(gpus=2, processes=1)
+    model = add_adapter(weights(base), PLAN)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ModelError, match=r"^2 processes were launched \(WORLD_SIZE\)"):
+        run(model, tokenizer, examples, PLAN, tmp_path)
+
+
+def test_the_devices_settings() -> None:
+    numbers = ("float32", "bfloat16", "float16")
+    gpu = [precision(n, gpu=True, bf16=True) for n in numbers]
+    assert [(p["bf16"], p["fp16"]) for p in gpu] == [(False, False), (True, False), (False, True)]
+    assert all(p["activation_checkpointing"] and p["dataloader_pin_memory"] and not p["use_cpu"] for p in gpu)
+    assert not precision("bfloat16", gpu=True, bf16=False)["bf16"]
+    for number in numbers:
+        assert precision(number, gpu=False, bf16=True) == dict.fromkeys(gpu[0], False) | {"use_cpu": True}
+
+
+def test_a_gpu_that_is_full_names_the_micro_batch_size(
+    base: str, tokenizer: Any, examples: list[Example], tmp_path: Path
+) -> None:
+    import torch
+
+    def full(*_: Any) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    model = add_adapter(weights(base), PLAN)
+    model.register_forward_hook(full)
+    with pytest.raises(ModelError, match=r"^training on 4 samples at a time needs more .* Lower micro_batch_size"):
+        run(model, tokenizer, examples, PLAN, tmp_path)
+
+
+def test_a_folder_in_a_point_is_no_file(base: str, tokenizer: Any, examples: list[Example], tmp_path: Path) -> None:
+    point = tmp_path / "checkpoints" / "checkpoint-3"
+
+    def record(line: dict[str, float]) -> None:
+        if line["step"] == 3:
+            (point / "folder" / "inner").mkdir(parents=True)
+
+    model = add_adapter(weights(base), PLAN)
+    arguments: dict[str, Any] = {"checkpoints": point.parent, "keep": lambda _: tmp_path, "rewind": lambda _: None}
+    train(model, tokenizer, examples, PLAN, record=record, **arguments)
+    assert (point / WHOLE).is_file()
+
+
+@pytest.mark.parametrize("targets", [("proj",), ("q_proj", "k"), ("mlp",), ("embed_tokens",), ("model",)])
+def test_target_modules_are_whole_names_of_linear_modules(base: str, targets: tuple[str, ...]) -> None:
+    with pytest.raises(ModelError) as told:
+        add_adapter(weights(base), replace(PLAN, target_modules=targets))
+    assert str(told.value) == (
+        f"lora.target_modules: no linear module {targets[-1]} in this model. Its linear modules: "
+        "down_proj, gate_proj, k_proj, lm_head, o_proj, q_proj, up_proj, v_proj."
+    )
+
+
+def test_target_modules_that_peft_refuses(base: str) -> None:
+    with pytest.raises(
+        ModelError, match=r"^lora.target_modules: no adapter can be put on .* linear modules: down_proj"
+    ):
+        add_adapter(weights(base), replace(PLAN, target_modules="no_such_.*"))
+
+
+@pytest.mark.parametrize("targets", [("q_proj",), ("self_attn.q_proj",), ("model.layers.0.self_attn.q_proj",)])
+def test_target_modules_may_be_longer_names(base: str, targets: tuple[str, ...]) -> None:
+    model = add_adapter(weights(base), replace(PLAN, target_modules=targets))
+    assert all("q_proj" in name for name, p in model.named_parameters() if p.requires_grad)
+
+
+def test_a_tokenizer_that_ends_every_text_does_not_end_the_prompt(base: str) -> None:
+    """Seen in folders with add_eos_token: the model would learn to answer after its own end."""
+    from tokenizers import processors
+
+    plain, ending = load_tokenizer(base), load_tokenizer(base)
+    ending.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", plain.bos_token_id), ("</s>", plain.eos_token_id)]
+    )
+    assert ending("咳")["input_ids"][-1] == ending.eos_token_id
+    samples = world_of("tiny", seed=0).instructions[:4]
+    assert tokenised(samples, ALPACA, ending) == tokenised(samples, ALPACA, plain)
+
+
+@pytest.mark.parametrize("name", ["chat", "chat-ja"])
+def test_a_pair_in_a_chat_is_the_chat_of_two_turns(tokenizer: Any, name: str) -> None:
+    form = PROMPT_FORMATS[name]
+    sample = Instruction("line-1", "何か。", "咳", "熱")
+    asked = instruction_prompt(sample, form).messages
+    assert asked[0].content.startswith(form.opening)
+    chat = Conversation("line-1", (*asked, Message("assistant", "熱")))
+    assert tokenised([sample], form, tokenizer) == tokenised([chat], form, tokenizer)
+
+
+def test_a_pair_in_a_chat_learns_the_templates_own_end_of_turn(base: str) -> None:
+    tokenizer = load_tokenizer(base)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] + ':' + m['content'] + ('<pad>' + eos_token + '!') }}{% endfor %}"
+        "{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    [made] = tokenised([Instruction("line-1", "何か。", "", "熱")], PROMPT_FORMATS["chat"], tokenizer)
+    learnt = [i for i, label in zip(made.ids, made.labels, strict=True) if label != MASKED]
+    assert tokenizer.decode(learnt).startswith("熱<pad></s>")
+    assert tokenizer.decode(learnt).replace(" ", "") == "熱<pad></s>!"
+
+
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(str.strip)
 
 
@@ -322,10 +456,10 @@ def test_no_sample_is_masked_whole(
     assert made.labels[: len(asked)] == (MASKED,) * len(asked)
     assert made.labels[len(asked) :] == made.ids[len(asked) :]
     assert made.learnt >= 2
-    assert made.ids[-1] == tokenizers[name].eos_token_id
     specials = ("<s>", "</s>", "<pad>", "<0x")
     if not any(s in output for s in specials):
-        assert tokenizers[name].decode(made.ids[len(asked) : -1]) == output
+        after = "</s>\n" if PROMPT_FORMATS[form].chat else "</s>"  # in a chat, the template's own end of the turn
+        assert tokenizers[name].decode(made.ids[len(asked) :]) == output + after
 
 
 @pytest.mark.parametrize("name", ["tiny-ja", "tiny-en"])

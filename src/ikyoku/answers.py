@@ -7,8 +7,9 @@ The studies score the reply's text, so what is read out here stays text. Only th
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
+
+from ikyoku.text import fold
 
 RESPONSE_MARKERS = ("### 応答：", "### Response:", "### Answer:")
 """The headings after which the studies' prompt formats expect the reply."""
@@ -95,7 +96,7 @@ def asked_count(question_text: str) -> int:
     >>> asked_count("正しいのはどれか。"), asked_count("正しいものをすべて選べ。")
     (1, 0)
     """
-    asked = list(_ASKED.finditer(unicodedata.normalize("NFKC", question_text)))
+    asked = list(_ASKED.finditer(fold(question_text)))
     if not asked:
         return 1
     last = asked[-1]

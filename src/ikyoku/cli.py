@@ -6,7 +6,9 @@ continues).
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 import tempfile
 import traceback
@@ -31,6 +33,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
+
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOSPC, errno.EDQUOT)
+"""What a path of the user's can refuse us, wherever it is noticed."""
 
 SpecFile = Annotated[Path | None, typer.Argument(help="YAML spec; examples/ has one per verb.", show_default=False)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Lay a value over the spec.")]
@@ -88,10 +93,13 @@ def evaluate(
     from ikyoku.specs import EvaluateSpec
 
     given: dict[str, Any] = {"models": [{"path": model, "adapter": adapter}]} if model else {}
+    if adapter and not model:
+        raise SpecError("--adapter: name its base with --model. In a spec it stands beside the base: models.0.adapter.")
     if model and adapter:  # what tuning adds shows only beside the base
         given["models"].insert(0, {"path": model})
     spec = _spec(EvaluateSpec, spec_file, given | ({"exams": [{"path": exam}]} if exam else {}), overrides)
     if dry_run:
+        _go_offline(online)
         from ikyoku.jobs import evaluate as job
 
         typer.echo(job.dry_run(spec))
@@ -137,6 +145,10 @@ def doctor(
     """Check this machine. With --offline: run a small job under the network guard and print what it refused."""
     if not offline:
         raise SpecError("doctor: say what to check. At present: --offline.")
+    if out and (out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK)):
+        raise SpecError(
+            f"doctor: {out} cannot be written. Name a file in a folder that is there and can be written to."
+        )
     from ikyoku.jobs import doctor as job
     from ikyoku.runs import write_atomically
 
@@ -160,7 +172,11 @@ def main() -> None:
         if stop.code == 130:
             typer.echo("\nikyoku: interrupted. The same command (without --new) continues where it stopped.", err=True)
         raise
-    except Exception as error:  # a fault of ours: one line for the user, the traceback in a file
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NOT_OURS and error.filename:
+            typer.echo(f"ikyoku: {error.filename}: {error.strerror}. Give another path, or mend this one.", err=True)
+            raise SystemExit(2) from None
+        # a fault of ours: one line for the user, the traceback in a file
         with tempfile.NamedTemporaryFile("w", prefix="ikyoku-", suffix=".txt", delete=False, encoding="utf-8") as file:
             traceback.print_exc(file=file)
         typer.echo(f"ikyoku: a fault of ikyoku's own ({type(error).__name__}). Please report {file.name}.", err=True)
@@ -189,10 +205,9 @@ def _start(spec: Spec, runs: Path, new: bool, online: bool) -> Finished:
 
 
 def _go_offline(online: bool) -> None:
-    if not online:
-        from ikyoku import offline
+    from ikyoku import offline
 
-        offline.switch_on()
+    offline.switch_off_telemetry() if online else offline.switch_on()
 
 
 def _tell(done: Finished, as_json: bool, text: str) -> None:

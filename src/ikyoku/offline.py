@@ -1,19 +1,15 @@
 """One switch: environment variables, a socket guard, and the record of what was tried and refused.
 
-`switch_on()` does three things, in this order:
+`switch_on()` sets `VARIABLES`, so that libraries do not even try (and corrects those that were imported before);
+installs a guard that refuses every connection, datagram and name look-up that would leave this machine; and keeps
+`Guard.attempts`: what was tried, towards where, by which module. Never a payload. `switch_off_telemetry()`, for
+`--online`, sets only the variables that are not about being offline. Importing this module changes nothing.
 
-1. sets `VARIABLES`, so that libraries do not even try (and corrects those that were imported before);
-2. installs a guard that refuses every connection, datagram and name look-up that would leave this machine;
-3. keeps `Guard.attempts`: what was tried, towards where, by which module. Never a payload.
-
-Importing `ikyoku` or this module changes nothing; the command line and the jobs call `switch_on`.
-
-How the guard sees: a `sys.addaudithook` hook, which CPython calls in its C socket module: subclasses and old
-references of `socket.socket` do not get round it. One hole of that hook is closed separately: given a *name*,
-`connect`, `sendto` and `bind` look it up (DNS) before the audit event, so they are also wrapped while the guard is on.
+The guard sees by a `sys.addaudithook` hook, which CPython calls in its C socket module: subclasses and old references
+of `socket.socket` do not get round it. Given a *name*, `connect`, `sendto` and `bind` look it up (DNS) before the audit
+event, so they are also wrapped while the guard is on.
 
 What it does not see, and a firewall or `unshare --net` must hold:
-
 - sockets opened by compiled code (torch's gloo and NCCL, hf_xet's Rust, `ctypes`), which never pass through Python;
 - other processes: children inherit the variables (`environment()`), but only ikyoku's own switch on their own guard; a
   forked child has the guard, and its record stays in the child;
@@ -55,7 +51,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
         "DO_NOT_TRACK": "1",  # huggingface_hub, and others that follow donottrack.sh (axolotl, vLLM)
         "DISABLE_TELEMETRY": "1",  # huggingface_hub's older name for the same
         "WANDB_MODE": "disabled",  # Weights & Biases, which the trainers call where it is installed
-        # By those projects' documentation; not installed here. They matter in child processes and shared environments.
+        # By those projects' own words; not tried here. They matter in child processes and shared environments.
         "VLLM_NO_USAGE_STATS": "1",  # vLLM
         "AXOLOTL_DO_NOT_TRACK": "1",  # axolotl
         "OLLAMA_NO_CLOUD": "1",  # Ollama: no cloud models
@@ -64,8 +60,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
         "COMET_MODE": "disabled",  # Comet
         "RAY_USAGE_STATS_ENABLED": "0",  # Ray
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",  # pip: the question after a newer pip
-        # A proxy on this machine would be a way out through loopback.
-        "NO_PROXY": "*",  # urllib, requests, httpx
+        "NO_PROXY": "*",  # urllib, requests, httpx: a proxy on this machine would be a way out through loopback
         "no_proxy": "*",  # the same; some read only this spelling
     }
 )
@@ -75,6 +70,9 @@ _CONSTANTS: Mapping[str, bool] = {  # copies of the variables that libraries tak
     "_kernels_enabled": False,  # transformers.integrations.hub_kernels
     "_is_offline_mode": True,  # transformers.utils.hub before 5
 }
+
+# What makes a process offline, beside the guard; all other variables hold online too.
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "NO_PROXY", "no_proxy", "_is_offline_mode")
 
 # Modules that carry other people's requests: not the answer to "who tried?".
 _TRANSPORT = frozenset(
@@ -103,7 +101,6 @@ class Refused(OfflineError, ConnectionRefusedError):  # noqa: N818 - the guard's
     """
 
     def __str__(self) -> str:
-        """Returns the message without the error number."""
         return str(self.strerror)
 
 
@@ -125,7 +122,6 @@ class Attempt:
     by: str
 
     def __str__(self) -> str:
-        """Returns the attempt as one line."""
         place = self.host if self.port is None else f"{self.host} port {self.port}"
         return f"{self.what} {place} (by {self.by})"
 
@@ -176,9 +172,8 @@ class Guard:
             _current = None
             _unwrap()
             for name, value in self._variables_before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
+                os.environ.pop(name, None)
+                if value is not None:
                     os.environ[name] = value
             for namespace, name, constant in self._constants_before:
                 namespace[name] = constant
@@ -201,11 +196,8 @@ class Guard:
         if family not in (socket.AF_INET, socket.AF_INET6) or not isinstance(address, tuple) or not address:
             return
         host, port = _host_and_port(address)
-        if (
-            isinstance(address[0], (str, bytes, bytearray))
-            and _number(host) is None
-            and host.lower() not in self._names
-        ):
+        is_name = isinstance(address[0], (str, bytes, bytearray)) and _number(host) is None
+        if is_name and host.lower() not in self._names:
             self._refuse(what, host, port)
 
     def _refuse(self, what: What, host: str, port: int | None) -> None:
@@ -265,6 +257,14 @@ def switch_on(*, loopback: bool = True) -> Guard:
         return guard
 
 
+def switch_off_telemetry() -> None:
+    """Sets every variable that is not about being offline: what holds for a process that is meant to be online."""
+    os.environ.update({name: value for name, value in VARIABLES.items() if name not in _OFFLINE})
+    for _, namespace, constant, wanted in _stale_constants():
+        if constant not in _OFFLINE:
+            namespace[constant] = wanted
+
+
 def _install_hook() -> None:
     """Adds the audit hook once a process (Python has no way to take one out) and checks that it is really called."""
     global _hooked, _seen_probe
@@ -285,16 +285,14 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         if event == "ikyoku.offline.probe":
             _seen_probe = True
         return
-    guard = _current
-    what = _EVENTS.get(event) if guard is not None else None
+    guard, what = _current, _EVENTS.get(event)
     if guard is None or what is None:
         return
     if what in ("connect", "sendto"):
         guard._judge(what, _family(args[0]), args[1])
-    elif what == "getnameinfo":
-        guard._judge(what, None, args[0])
     else:
-        guard._judge(what, None, (b"" if args[0] is None else args[0], *args[1:2]))
+        host = args[0] if what == "getnameinfo" else (b"" if args[0] is None else args[0], *args[1:2])
+        guard._judge(what, None, host)
 
 
 def _wrap() -> None:
@@ -330,18 +328,22 @@ def _unwrap() -> None:
         del _wrapped[method]
 
 
-def _correct_constants(guard: Guard) -> None:
-    """Sets the copies that libraries took at import; new imports read `os.environ`."""
+def _stale_constants() -> Iterator[tuple[str, dict[str, Any], str, bool]]:
+    """Yields the copies that libraries took at import and that are wrong now: module, namespace, name, right value."""
     for name, module in list(sys.modules.items()):
         namespace = getattr(module, "__dict__", None)
-        if not isinstance(namespace, dict):
-            continue
-        for constant, wanted in _CONSTANTS.items():
-            found = namespace.get(constant)
-            if isinstance(found, bool) and found is not wanted:
-                guard._constants_before.append((namespace, constant, found))
-                guard.corrected.append(f"{name}.{constant}")
-                namespace[constant] = wanted
+        if isinstance(namespace, dict):
+            for constant, wanted in _CONSTANTS.items():
+                if isinstance(namespace.get(constant), bool) and namespace[constant] is not wanted:
+                    yield name, namespace, constant, wanted
+
+
+def _correct_constants(guard: Guard) -> None:
+    """Sets the copies that libraries took at import; new imports read `os.environ`."""
+    for name, namespace, constant, wanted in _stale_constants():
+        guard._constants_before.append((namespace, constant, not wanted))
+        guard.corrected.append(f"{name}.{constant}")
+        namespace[constant] = wanted
     hub = sys.modules.get("huggingface_hub.constants")
     if hub is not None and getattr(hub, "HF_HUB_OFFLINE", None) is not True:
         raise OfflineError(

@@ -354,7 +354,7 @@ def _glossary() -> str:
 
 def _record(provenance: Mapping[str, Any], spec_text: str) -> str:
     """The resolved spec and the provenance, folded away."""
-    known = dict(provenance)
+    known = {key: value for key, value in provenance.items() if key != "files"}  # inputs holds their hashes
     if isinstance(known.get("command"), list | tuple):
         known["command"] = shlex.join(map(str, known["command"]))
     cut = "\n… (cut; spec.yaml in the run folder holds all)" if len(spec_text) > _MOST_TEXT else ""

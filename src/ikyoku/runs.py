@@ -12,69 +12,69 @@ An unfinished run is continued by giving the same command again, under a lock; a
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
-import platform
 import shutil
-import subprocess
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from ikyoku.errors import IkyokuError, RunError
+from ikyoku.provenance import Fingerprint, a_start, digest, facts, fingerprints, hub_commits, sha256_of
 
 State = Literal["new", "running", "done", "failed"]
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
-_PACKAGES = (
-    "ikyoku",
-    "torch",
-    "transformers",
-    "peft",
-    "trl",
-    "accelerate",
-    "bitsandbytes",
-    "tokenizers",
-    "safetensors",
-    "numpy",
-)
+__all__ = [
+    "Progress",
+    "Run",
+    "State",
+    "open_run",
+    "read_records",
+    "sha256_of",
+    "silent",
+    "spec_hash",
+    "to_json",
+    "write_atomically",
+]
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file so that a reader sees the old content or the new, never a half."""
+def write_atomically(path: Path, text: str | Iterable[str]) -> None:
+    """Writes a text file, at once or piece by piece, so that a reader sees the old content or the new, never a half.
+
+    Raises:
+        RunError: the disk is full or does not let it be written.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with _writing(path):
+        try:
+            with aside.open("w", encoding="utf-8", newline="\n") as file:
+                file.writelines([text] if isinstance(text, str) else text)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        with aside.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        room = " Make room there; the same command continues." if error.errno in _FULL else ""
+        raise RunError(f"{path}: cannot be written: {error.strerror}.{room}") from error
 
 
 def to_json(value: object) -> str:
     """Returns JSON for people and programs: indented, Japanese left readable, NaN refused."""
     return json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-
-
-def sha256_of(path: Path) -> str:
-    """Returns the sha256 of a file, or of a folder's files by name and content, as hex."""
-    digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    for file in files:
-        if file is not path:
-            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 Progress = Callable[[str, int, int], None]
@@ -93,6 +93,7 @@ class Run:
     verb: str
     state: State
     progress: Progress = silent
+    spec: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _streams: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -117,18 +118,20 @@ class Run:
         if stream is None:
             path = self.folder / f"{name}.jsonl"
             _drop_unfinished_line(path)
-            stream = self._streams[name] = path.open("a", encoding="utf-8", newline="\n")
-        for record in records:
-            stream.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+            with _writing(path):
+                stream = self._streams[name] = path.open("a", encoding="utf-8", newline="\n")
+        with _writing(self.folder / f"{name}.jsonl"):
+            for record in records:
+                stream.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
 
     def rewrite(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
         """Replaces `<name>.jsonl` in one step: what came after the point a job continues from is taken back."""
         if stream := self._streams.pop(name, None):
             stream.close()
         lines = [json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in records]
-        write_atomically(self.folder / f"{name}.jsonl", "".join(lines))
+        write_atomically(self.folder / f"{name}.jsonl", lines)
 
     def write(self, name: str, text: str) -> Path:
         """Writes one file of the run atomically and returns its path."""
@@ -139,6 +142,9 @@ class Run:
     def finish(self, result: Mapping[str, Any]) -> None:
         """Marks the run as done, with a short result; the last thing a job writes."""
         self._close()
+        record = _read_object(self.folder / "provenance.json")
+        if None in record.get("hub", {}).values():  # what was not in the cache at the start is there by now
+            _record(self.folder, record, self.spec)
         self.state = "done"
         (self.folder / "traceback.txt").unlink(missing_ok=True)
         write_atomically(self.folder / "status.json", to_json({"state": "done", "result": dict(result)}))
@@ -150,7 +156,8 @@ class Run:
 
     def _close(self) -> None:
         for stream in self._streams.values():
-            stream.close()
+            with suppress(OSError):  # what a full disk refused, `append` has reported
+                stream.close()
         self._streams.clear()
 
 
@@ -215,44 +222,81 @@ def open_run(
         spec: the resolved spec as plain values; its hash names the folder.
         spec_text: the same as YAML, kept as spec.yaml.
         root: the folder of runs.
-        inputs: every file or folder that the result depends on; their hashes are recorded, and an unfinished run is
-            not continued on other inputs.
+        inputs: every file or model folder that the result depends on; their hashes are recorded, and a run is not
+            continued or read with other inputs. A file whose size and time of change are those recorded is not read.
         new: start another run beside a finished or unfinished one; without it the newest is continued or read.
         online: whether the network is open, for the record.
         progress: told of the job's progress.
 
     Raises:
-        RunError: if another process works in the folder, or an input changed since the run began.
+        RunError: if another process works in the folder, an input changed since the run began, the folder cannot be
+            made, or the disk is full.
+        DataError: if an input cannot be read.
     """
-    folder = _folder(root, f"{verb}-{name}-{spec_hash(spec)}", new=new)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
+    try:
+        folder = _folder(root, f"{verb}-{name}-{spec_hash(spec)}", new=new)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a")
+    except OSError as error:
+        raise RunError(
+            f"{root}: no run folder can be made here: {error.strerror}. Name another folder with --runs."
+        ) from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(
                 f"{folder}: another process is working in this run. Wait for it, stop it, or use --new."
             ) from None
-        run = Run(folder, verb, _read_status(folder).get("state", "new"), progress)
-        hashes = {key: sha256_of(path) for key, path in sorted(inputs.items())}
-        _check_inputs(run, hashes)
+        run = Run(folder, verb, _read_status(folder).get("state", "new"), progress, spec)
+        record = _read_object(folder / "provenance.json")
+        try:
+            files = fingerprints(inputs, known=record.get("files"), progress=progress)
+        except IkyokuError:
+            if run.state == "new":
+                shutil.rmtree(folder)
+            raise
+        _check_inputs(run, record, files)
         if run.state == "done":
             yield run
             return
-        write_atomically(folder / "spec.yaml", spec_text)
-        if run.state == "new":
-            write_atomically(folder / "provenance.json", to_json(provenance(spec, hashes, online=online)))
-        run.state = "running"
-        write_atomically(folder / "status.json", to_json({"state": "running"}))
         try:
+            write_atomically(folder / "spec.yaml", spec_text)
+            _record(folder, record | {"files": files}, spec, a_start(online=online))
+            run.state = "running"
+            write_atomically(folder / "status.json", to_json({"state": "running"}))
             yield run
         except BaseException as error:
-            _record_failure(folder, error)
-            if isinstance(error, IkyokuError) and not _holds_work(folder):
+            named = _named(folder, error)
+            _record_failure(folder, named)
+            if isinstance(named, IkyokuError) and not _holds_work(folder):
                 shutil.rmtree(folder)  # refused before anything was done: nothing stays behind
-            raise
+            if named is error:
+                raise
+            raise named from error
         finally:
             run._close()
+
+
+def _record(folder: Path, record: Mapping[str, Any], spec: Mapping[str, Any], *starts: Mapping[str, Any]) -> None:
+    """Writes provenance.json: what is known of the run, a start more, and the hub's commits as far as known by now."""
+    known = dict(record) if "packages" in record else {**facts(spec), **record}
+    hub = known.get("hub", {})
+    known["hub"] = hub | {name: hub.get(name) or commit for name, commit in hub_commits(spec).items()}
+    known["starts"] = [*known.get("starts", ()), *starts]
+    known["online"] = any(start["online"] for start in known["starts"])
+    known["inputs"] = {key: digest(files) for key, files in record["files"].items()}
+    known["files"] = known.pop("files")  # last: the longest
+    write_atomically(folder / "provenance.json", to_json(known))
+
+
+def _named(folder: Path, error: BaseException) -> BaseException:
+    """Returns an error, or where it says in whatever library's words that the disk is full, one of ours."""
+    if isinstance(error, IkyokuError) or not isinstance(error, Exception):
+        return error
+    if getattr(error, "errno", None) in _FULL or os.strerror(errno.ENOSPC) in str(error):
+        return RunError(f"{folder}: the disk is full. Make room there; the same command continues.")
+    return error
 
 
 def _folder(root: Path, name: str, *, new: bool) -> Path:
@@ -280,12 +324,11 @@ def _read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _check_inputs(run: Run, hashes: Mapping[str, str]) -> None:
-    path = run.folder / "provenance.json"
-    if run.state == "new" or not path.is_file():
+def _check_inputs(run: Run, record: Mapping[str, Any], files: Mapping[str, Fingerprint]) -> None:
+    if run.state == "new" or not record:
         return
-    known = _read_object(path).get("inputs", {})
-    changed = [key for key, value in hashes.items() if known.get(key) != value]
+    known = record.get("inputs", {})
+    changed = [key for key in files if known.get(key) != digest(files[key])]
     if changed:
         raise RunError(
             f"{run.folder}: changed since this run began: {', '.join(changed)}. "
@@ -302,50 +345,7 @@ def _record_failure(folder: Path, error: BaseException) -> None:
     if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
         return  # interrupted, not failed: the same command continues
     message = str(error) if isinstance(error, IkyokuError) else type(error).__name__
-    write_atomically(folder / "status.json", to_json({"state": "failed", "error": message}))
-    if not isinstance(error, IkyokuError):
-        write_atomically(folder / "traceback.txt", "".join(traceback.format_exception(error)))
-
-
-def provenance(spec: Mapping[str, Any], input_hashes: Mapping[str, str], *, online: bool) -> dict[str, Any]:
-    """Returns what a reader needs to repeat the run: code, packages, machine, seed, inputs by hash, command line."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "absent"
-    return {
-        "command": sys.argv,
-        "revision": _revision(),
-        "python": platform.python_version(),
-        "packages": versions,
-        "machine": {
-            "system": platform.system(),
-            "release": platform.release(),
-            "processor": _processor(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        },
-        "seed": spec.get("seed"),
-        "online": online,
-        "inputs": dict(input_hashes),
-    }
-
-
-def _revision() -> str | None:
-    """Returns the git revision of the code, with a mark where files differ from it; None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 fixed words
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
+    with suppress(RunError):  # where the disk is full, the error itself is what the user must see
+        write_atomically(folder / "status.json", to_json({"state": "failed", "error": message}))
+        if not isinstance(error, IkyokuError):
+            write_atomically(folder / "traceback.txt", "".join(traceback.format_exception(error)))

@@ -255,6 +255,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path}{where}: not valid YAML: {problem}.") from None
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        raise SpecError(
+            f"{path}: holds a value that cannot be read: a number too long, or too deeply nested."
+        ) from None
     if not isinstance(value, dict):
         raise SpecError(f"{path}: holds {'nothing' if value is None else type(value).__name__}, not keys and values.")
     return value
@@ -284,7 +288,7 @@ def _value(value: str, text: str) -> Any:
 
     try:
         return _yaml().load(value)
-    except YAMLError:
+    except (YAMLError, ValueError, RecursionError):
         raise SpecError(f"--set {text}: the value is not valid YAML. Quote a text that holds : [ or {{.") from None
 
 
@@ -306,8 +310,14 @@ def to_yaml(spec: Spec) -> str:
 
 def _yaml() -> Any:
     from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import SafeConstructor
 
+    class Plain(SafeConstructor):
+        """YAML 1.2's own values: it knows no dates, so they stay the texts they are."""
+
+    Plain.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
     yaml: Any = YAML(typ="safe", pure=True)
+    yaml.Constructor = Plain
     yaml.default_flow_style = False
     yaml.allow_unicode = True
     yaml.sort_base_mapping_type_on_output = False

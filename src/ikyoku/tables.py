@@ -18,6 +18,8 @@ METRICS: Mapping[str, tuple[str, str, str]] = {
 }
 """The metrics of the studies: name, Japanese name, head of a narrow column."""
 
+_HARNESS = "harness_accuracy"
+
 CEILING = "gold"
 """The reference that is a ceiling; all others are floors."""
 
@@ -48,7 +50,7 @@ GLOSSARY = {
 
 _TERMINAL = 110  # columns a terminal table should keep to
 _MOST_NOTES = 8
-_MANY_CUT = 0.05  # share of replies that were cut from which a reader is warned first
+_MANY_CUT = 0.05  # share of replies that were cut, or hold no answer, from which a reader is warned first
 
 
 class Row(NamedTuple):
@@ -93,7 +95,7 @@ class Table:
         return float(cell["metrics"][self.headline]["value"] - against["difference"]) if value is None else value
 
     def warnings(self) -> list[str]:
-        """Returns what a reader must know before trusting a number: exams asked in part, many replies that were cut."""
+        """Returns what a reader must know before trusting a number: exams asked in part, many cut or empty replies."""
         asked = [
             f"{exam['exam']}: only the first {exam['limit']} questions were asked (limit): a trial, not a result."
             for exam in self.exams
@@ -102,19 +104,23 @@ class Table:
         return asked + self._cut(frequent=True)
 
     def notes(self) -> list[str]:
-        """Returns where single replies were cut, as far as `warnings` does not say it."""
+        """Returns where single replies were cut or hold no answer, as far as `warnings` does not say it."""
         return self._cut(frequent=False)
 
     def _cut(self, *, frequent: bool) -> list[str]:
         lines = []
         for (row, exam), cell in self.cells.items():
             finish = cell.get("finish") or {}
+            unread = round((cell.get("unread") or {}).get("value", 0) * cell["n"])
             counts = (
                 (finish.get("length", 0), "cut at the length limit"),
                 (finish.get("too_long", 0), "too long for the model"),
+                (unread, "without an answer"),
             )
             texts = [f"{count} {what}" for count, what in counts if count]
-            if texts and (sum(count for count, _ in counts) >= _MANY_CUT * cell["n"]) is frequent:
+            # a reply without an answer is often a cut one as well
+            most = max(counts[0][0] + counts[1][0], unread)
+            if texts and (most >= _MANY_CUT * cell["n"]) is frequent:
                 where = ", ".join([row.model, *filter(None, self.detail(row).split(" · "))])
                 lines.append(f"{where}, on {exam}: of {cell['n']} replies {', '.join(texts)}.")
         more = [f"{len(lines) - _MOST_NOTES} more rows hold such replies."] if len(lines) > _MOST_NOTES else []
@@ -143,14 +149,14 @@ def evaluation_markdown(scores: Mapping[str, Any]) -> str:
     table = Table(scores)
     heads = ["model", "format", "shots"]
     for exam in table.exams:
-        titles = [f"{METRICS[m][0]} [95 %]" for m in METRICS] + ["Δ (p)"] * table.compared
+        titles = [f"{METRICS[m][0]} [95 %]" for m in METRICS] + ["harness"] + ["Δ (p)"] * table.compared
         heads += [f"{exam['exam']}: {title}" for title in titles]
     rows = []
     for row in table.rows:
         texts = [row.model, row.format, str(row.shots)]
         for exam in table.exams:
             cell = table.cells.get((row, exam["exam"]), {})
-            texts += [_with_interval(cell, metric, digits=3) for metric in METRICS]
+            texts += [_with_interval(cell, metric, digits=3) for metric in (*METRICS, _HARNESS)]
             if table.compared:
                 against = cell.get("against")
                 texts.append(f"{signed(against['difference'])} ({p_text(holm_p(against))})" if against else "")
@@ -159,7 +165,7 @@ def evaluation_markdown(scores: Mapping[str, Any]) -> str:
         texts = [reference_label(name), "", ""]
         for exam in table.exams:
             values = reference_values(exam, name)
-            texts += [figure(values.get(metric)) for metric in METRICS] + [""] * table.compared
+            texts += [figure(values.get(metric)) for metric in (*METRICS, _HARNESS)] + [""] * table.compared
         rows.append(texts)
     lines = [heads, ["---"] * 3 + ["---:"] * (len(heads) - 3), *rows]
     drawn = ["| " + " | ".join(map(_in_markdown, line)) + " |" for line in lines]
@@ -244,10 +250,13 @@ def difference_interval(against: Mapping[str, Any], n: int) -> tuple[float, floa
 
 def comparison(against: Mapping[str, Any]) -> str:
     """Returns a comparison with a base model in a line."""
-    return (
+    text = (
         f"{signed(against['difference'])} against {against['model']}: {against['only_this']} right only here, "
         f"{against['only_that']} right only there; p = {against['p_value']:.2g}, by Holm {p_text(holm_p(against))}"
     )
+    if "gestalt_p" in against:
+        text += f"; Gestalt score {signed(against['gestalt_difference'])}, {p_text(against['gestalt_p'])}"
+    return text
 
 
 def everything(table: Table, row: Row, cell: Mapping[str, Any]) -> str:
@@ -323,6 +332,7 @@ def _legend(table: Table) -> list[str]:
     lines.append("accuracy (Acc.): the options nearest to the reply by Gestalt similarity are the right ones")
     lines.append("exact match (Exact): reply = right options' texts; Gestalt score (Gest.): their similarity, 0 to 1")
     lines.append("in brackets: two-sided 95 % interval")
+    lines.append("harness (the authors' published rule, faults included): in summary.html and in the Markdown table")
     pairs = {f"{c['model']} against {c['against']['model']}": 0 for c in table.cells.values() if c.get("against")}
     if pairs:
         lines.append(f"diff., p: {'; '.join(pairs)}, same questions; {table.test}")

@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from ikyoku.errors import DataError, ModelError
-from ikyoku.models.local import ADAPTER_WEIGHTS, keep_nf4_gradients, prompt_ids, quiet
+from ikyoku.models.chat import conversation_ids, prompt_ids
+from ikyoku.models.checks import ADAPTER_WEIGHTS
+from ikyoku.models.local import context_of, in_gpu_memory, keep_nf4_gradients, quiet
 from ikyoku.prompts import PromptFormat, instruction_prompt
 from ikyoku.runs import write_atomically
 from ikyoku.training.examples import Example, batches_by_length, pair_example, span_example
-from ikyoku.types import Conversation, Instruction, InstructionSample
+from ikyoku.types import Conversation, Instruction, InstructionSample, Message, Prompt
 
 WHOLE = "whole.json"
 """Written last into a checkpoint: one without it was cut off in the middle and is not used."""
@@ -74,25 +76,63 @@ def check_lengths(examples: Sequence[Example], *, max_length: int, source: str) 
         )
 
 
+def check_context(examples: Sequence[Example], *, context: int, model: str) -> None:
+    """Refuses samples that the model cannot read to their end.
+
+    Raises:
+        DataError: naming the samples and their lengths.
+    """
+    long = [f"{e.id}: {len(e.ids)} tokens" for e in examples if len(e.ids) > context]
+    if long:
+        shown = "; ".join(long[:5]) + (f"; and {len(long) - 5} more" if len(long) > 5 else "")
+        raise DataError(
+            f"{model}: its context is {context} tokens, and {len(long)} of {len(examples)} samples are longer "
+            f"({shown}). Set max_length to {context} or less, and shorten them or take them out."
+        )
+
+
+def check_devices(*, gpus: int, processes: int) -> None:
+    """Refuses to train where the libraries would share the batches out: the batch size would be another.
+
+    Args:
+        gpus: how many this process sees.
+        processes: how many a launcher has started.
+
+    Raises:
+        ModelError: there is more than one GPU or process.
+    """
+    if processes > 1:
+        raise ModelError(
+            f"{processes} processes were launched (WORLD_SIZE); training runs in one. Start `ikyoku tune` without "
+            "torchrun or accelerate launch."
+        )
+    if gpus > 1:
+        raise ModelError(
+            f"{gpus} GPUs are visible; training uses one, and more would multiply the batch. "
+            "Set CUDA_VISIBLE_DEVICES=0 (or another one's number) and run again."
+        )
+
+
 def add_adapter(model: Any, plan: TrainingPlan) -> Any:
     """Returns the model with a fresh LoRA adapter, in train mode.
 
     Raises:
         ModelError: a target module is not in the model; its linear modules are named.
     """
+    from torch.nn import Linear
     from transformers import set_seed
+    from transformers.pytorch_utils import Conv1D
 
     with quiet():  # while it is first imported
         from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
     set_seed(plan.seed)
-    linear = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if "Linear" in type(m).__name__})
+    linear = [name for name, module in model.named_modules() if isinstance(module, Linear | Conv1D)]  # 4-bit ones too
+    known = f"Its linear modules: {', '.join(sorted({name.rsplit('.', 1)[-1] for name in linear}))}."
     if not isinstance(plan.target_modules, str):
-        unknown = [t for t in plan.target_modules if not any(n.endswith(t) for n, _ in model.named_modules())]
+        unknown = [t for t in plan.target_modules if not any(n == t or n.endswith(f".{t}") for n in linear)]
         if unknown:
-            raise ModelError(
-                f"lora.target_modules: {', '.join(unknown)} not in this model. Its linear modules: {', '.join(linear)}."
-            )
+            raise ModelError(f"lora.target_modules: no linear module {', '.join(unknown)} in this model. {known}")
     if getattr(model, "is_loaded_in_4bit", False):
         on_gpu = model.device.type == "cuda"
         with quiet():
@@ -105,8 +145,12 @@ def add_adapter(model: Any, plan: TrainingPlan) -> Any:
         target_modules=targets,
         task_type="CAUSAL_LM",
     )
-    with quiet():
-        model = get_peft_model(model, config)
+    try:
+        with quiet():
+            model = get_peft_model(model, config)
+    except ValueError as error:
+        first = str(error).strip().splitlines()[0]
+        raise ModelError(f"lora.target_modules: no adapter can be put on this model: {first} {known}") from None
     keep_nf4_gradients(model)
     return model
 
@@ -133,17 +177,28 @@ def train(
         keep: the folder in which the adapter of a named step is put.
         record: called with step, loss, learning_rate and tokens after each step.
         rewind: called once with the step that training starts after, so that later records can be taken back.
+
+    Raises:
+        DataError: a sample is longer than the model's context.
+        ModelError: there are several GPUs, the GPU's memory is full, or the loss is no number.
     """
+    import torch
     from transformers.trainer_callback import PrinterCallback
 
+    check_devices(gpus=torch.cuda.device_count(), processes=int(os.environ.get("WORLD_SIZE") or 1))
+    check_context(examples, context=context_of(model.config, tokenizer), model=model.config.name_or_path)
     resume = _newest_whole(checkpoints)
     point = json.loads((resume / WHOLE).read_text(encoding="utf-8")) if resume else {"step": 0, "tokens": 0}
     rewind(point["step"])
     if resume and point["step"] >= plan.steps:  # cut off after the last step: transformers would train one more
         _load_adapter(model, resume)
         return
-    with quiet():
+    doing = f"training on {plan.micro_batch_size} samples at a time"
+    with quiet(), in_gpu_memory(doing, "Lower micro_batch_size, then max_length, or load the base as nf4."):
         trainer = _trainer(model, tokenizer, examples, plan, checkpoints)
+        if trainer.args.fp16:  # TRL makes the adapter of a 4-bit base bfloat16, which cannot be scaled as float16 wants
+            for parameter in (p for p in model.parameters() if p.requires_grad):
+                parameter.data = parameter.data.float()
         trainer.remove_callback(PrinterCallback)  # the record says it, once
         trainer.add_callback(_recorder(plan, keep, record, checkpoints, point["tokens"]))
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -163,50 +218,47 @@ def _load_adapter(model: Any, folder: Path) -> None:
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    set_peft_model_state_dict(model, load_file(folder / ADAPTER_WEIGHTS, device=str(model.device)))
+    saved = load_file(folder / ADAPTER_WEIGHTS, device=str(model.device))
+    set_peft_model_state_dict(model, saved)
+    # The trainer trains in another dtype than a fresh adapter has (bfloat16 on a 4-bit base).
+    for name, parameter in model.named_parameters():
+        tensor = saved.get(name.replace(".default", ""))
+        if parameter.requires_grad and tensor is not None:
+            parameter.data = parameter.data.to(tensor.dtype)
 
 
 def _instruction_example(sample: Any, form: PromptFormat, tokenizer: Any) -> Example:
     prompt = instruction_prompt(sample, form)
-    before = prompt_ids(prompt, tokenizer)
-    answer = tokenizer(sample.output, add_special_tokens=False)["input_ids"]
     if prompt.messages:
-        whole: list[int] = []
-    else:
-        whole = list(tokenizer(prompt.text + sample.output)["input_ids"])
-    return pair_example(sample.id, before, whole, answer, end=tokenizer.eos_token_id)
+        turns = (*prompt.messages, Message("assistant", sample.output))
+        return _conversation_example(Conversation(sample.id, turns), form, tokenizer)
+    whole = prompt_ids(Prompt(text=prompt.text + sample.output), tokenizer)
+    answer = tokenizer(sample.output, add_special_tokens=False)["input_ids"]
+    return pair_example(sample.id, prompt_ids(prompt, tokenizer), whole, answer, end=tokenizer.eos_token_id)
 
 
 def _conversation_example(sample: Any, form: PromptFormat, tokenizer: Any) -> Example:
-    if not tokenizer.chat_template:
-        raise ModelError(
-            f"{tokenizer.name_or_path}: the tokenizer has no chat template, chat data cannot be laid out. "
-            "Give Alpaca data, or add chat_template to its tokenizer_config.json."
-        )
-    turns = [{"role": m.role, "content": m.content} for m in sample.messages]
+    return span_example(sample.id, *conversation_ids(sample.messages, tokenizer, where=sample.id))
 
-    def ids(upto: int, *, asked: bool) -> list[int]:
-        text = tokenizer.apply_chat_template(turns[:upto], tokenize=False, add_generation_prompt=asked)
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    whole = ids(len(turns), asked=False)
-    spans = []
-    for i, turn in enumerate(turns):
-        if turn["role"] == "assistant":
-            before, after = ids(i, asked=True), ids(i + 1, asked=False)
-            if whole[: len(before)] != before or whole[: len(after)] != after:
-                raise ModelError(
-                    f"{tokenizer.name_or_path}: its chat template rewrites earlier turns, so the answers in "
-                    f"{sample.id} cannot be told from the rest. Use a template in which a longer conversation begins "
-                    "with the shorter."
-                )
-            if tokenizer.eos_token_id not in after[len(before) :]:
-                raise ModelError(
-                    f"{tokenizer.name_or_path}: its chat template ends an answer without the end-of-text token, so the "
-                    "model would not learn to stop."
-                )
-            spans.append((len(before), len(after)))
-    return span_example(sample.id, whole, spans)
+def precision(number: str, *, gpu: bool, bf16: bool) -> dict[str, bool]:
+    """Returns the trainer's settings that depend on the device and on the numbers that the base is computed in.
+
+    Args:
+        number: float32, bfloat16 or float16, of the loaded base.
+        gpu: whether it is on a GPU; if so, activations are computed twice in place of being kept.
+        bf16: whether that GPU computes bfloat16.
+
+    >>> precision("bfloat16", gpu=True, bf16=True)["bf16"], precision("bfloat16", gpu=False, bf16=False)["bf16"]
+    (True, False)
+    """
+    return {
+        "use_cpu": not gpu,
+        "bf16": gpu and bf16 and number == "bfloat16",
+        "fp16": gpu and number == "float16",
+        "activation_checkpointing": gpu,
+        "dataloader_pin_memory": gpu,
+    }
 
 
 def _trainer(model: Any, tokenizer: Any, examples: Sequence[Example], plan: TrainingPlan, folder: Path) -> Any:
@@ -216,7 +268,8 @@ def _trainer(model: Any, tokenizer: Any, examples: Sequence[Example], plan: Trai
 
     from datasets import Dataset
 
-    gpu = torch.cuda.is_available()
+    gpu = model.device.type == "cuda"
+    number = str(model.config.dtype).removeprefix("torch.")  # as load_weights chose it, also for a 4-bit base
     lengths = [len(e.ids) for e in examples]
 
     class ByLength(Sampler):  # type: ignore[misc]  # torch is not followed
@@ -260,10 +313,7 @@ def _trainer(model: Any, tokenizer: Any, examples: Sequence[Example], plan: Trai
             save_total_limit=2,
             seed=plan.seed,
             data_seed=plan.seed,
-            use_cpu=not gpu,
-            bf16=gpu,
-            activation_checkpointing=gpu and getattr(model, "is_loaded_in_4bit", False),
-            dataloader_pin_memory=gpu,
+            **precision(number, gpu=gpu, bf16=gpu and torch.cuda.is_bf16_supported(including_emulation=False)),
             report_to="none",
             disable_tqdm=True,
             push_to_hub=False,
@@ -309,7 +359,8 @@ def _recorder(
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             folder = checkpoints / f"checkpoint-{state.global_step}"
-            for file in folder.rglob("*"):  # on the disk before the mark is: a power cut must not leave the mark alone
+            # On the disk before the mark is: a power cut must not leave the mark alone.
+            for file in filter(Path.is_file, folder.rglob("*")):
                 with file.open("rb") as stream:
                     os.fsync(stream.fileno())
             point = {"step": state.global_step, "tokens": self.tokens}

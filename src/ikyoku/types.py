@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "too_long"]
-"""The model ended by itself; it reached the allowed length; the prompt did not fit its context."""
+"""The model ended by itself or wrote a stop text; it reached the allowed length; the prompt did not fit its context."""
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 """Option labels as the national examination prints them, in the order of the choices."""
@@ -38,10 +38,19 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How to decode. `temperature` 0 is greedy decoding, the only kind the studies use."""
+    """How to decode.
+
+    `temperature` 0 is greedy decoding, the only kind the studies use. A reply ends before the first of the texts in
+    `stop`; none of them is empty.
+    """
 
     max_new_tokens: int = 256
     temperature: float = 0.0
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if "" in self.stop:
+            raise ValueError("an empty stop text would end every reply at once")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +124,3 @@ class Omitted:
 
     id: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number with what it rests on: `n` observations and a two-sided 95 % interval."""
-
-    value: float
-    n: int
-    low: float
-    high: float
-    higher_is_better: bool = True
-    details: dict[str, float] = field(default_factory=dict)

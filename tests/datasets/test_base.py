@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikyoku.datasets.base import content_hash, file_sha256, read_jsonl, write_jsonl
+from ikyoku.datasets.base import content_hash, read_jsonl, write_jsonl
 from ikyoku.errors import DataError
 
 
@@ -85,13 +85,8 @@ def test_a_missing_file_and_a_folder_are_refused_at_once(tmp_path: Path) -> None
         read_jsonl(tmp_path / "none.jsonl")
     with pytest.raises(DataError, match="folder"):
         read_jsonl(tmp_path)
-    with pytest.raises(DataError, match="folder"):
-        file_sha256(tmp_path)
-
-
-def test_hash_of_a_file(tmp_path: Path) -> None:
-    path = _write(tmp_path / "f", b"abc")
-    assert file_sha256(path) == hashlib.sha256(b"abc").hexdigest()
+    with pytest.raises(DataError, match="cannot be read: File name too long"):
+        read_jsonl(tmp_path / ("n" * 300))
 
 
 @given(st.lists(st.text()), st.lists(st.text()))
@@ -119,3 +114,6 @@ def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["f.jsonl"]
     with pytest.raises(DataError, match="folder"):
         write_jsonl(tmp_path, [])
+    for wrong in (path / "below.jsonl", tmp_path / ("n" * 300)):
+        with pytest.raises(DataError, match=r"cannot be written: (?:Not a directory|File exists|File name too long)"):
+            write_jsonl(wrong, [{"a": 1}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -100,6 +101,21 @@ def example() -> Proof:
         local_connections=0,
         seconds=7.0,
     )
+
+
+def test_the_commands_it_advises_are_commands() -> None:
+    from typer.main import get_command
+
+    from ikyoku.cli import app
+
+    advised = [line.split("ikyoku ", 1)[1] for line in render(example()).splitlines() if " ikyoku " in line]
+    assert len(advised) == 2
+    group = get_command(app)
+    for line in advised:
+        verb, *arguments = shlex.split(line)
+        with group.make_context("ikyoku", [verb, *arguments]) as context:
+            command = group.get_command(context, verb)  # type: ignore[attr-defined]
+            assert command.make_context(verb, arguments).params["offline"] is True
 
 
 def test_each_fault_fails_the_proof_and_is_named() -> None:

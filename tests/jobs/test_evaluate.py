@@ -15,7 +15,8 @@ import pytest
 import ikyoku
 from ikyoku.datasets.exams import read_exam, write_exam
 from ikyoku.errors import DataError, ModelError, RunError, SpecError
-from ikyoku.jobs.score import reference_replies
+from ikyoku.jobs.evaluate import plan
+from ikyoku.jobs.score import _base_of, reference_replies
 from ikyoku.prompts import DEMONSTRATIONS, PROMPT_FORMATS, exam_prompt
 from ikyoku.runs import sha256_of
 from ikyoku.specs import EvaluateSpec, to_yaml
@@ -144,6 +145,14 @@ def test_the_scores_are_those_of_the_records(finished: Any) -> None:
             assert against["only_this"] == sum(right[0][i] > right[1][i] for i in right[0])
             assert against["only_that"] == sum(right[0][i] < right[1][i] for i in right[0])
             assert against["p_value"] <= against["p_holm"] <= 1
+            means = [sum(r["scores"]["gestalt_score"] for r in part) / len(part) for part in (records, before)]
+            assert against["gestalt_difference"] == pytest.approx(means[0] - means[1])
+            assert 0 < against["gestalt_p"] <= 1
+        assert cell["unread"] == {
+            "value": sum(not r["completion"].strip() for r in records) / cell["n"],
+            "n": cell["n"],
+        }
+    assert min(c["against"]["gestalt_p"] for c in scores["cells"] if c["against"]) < 0.05
 
 
 def test_tuning_changes_replies(finished: Any) -> None:
@@ -320,6 +329,8 @@ def test_a_prompt_that_does_not_fit_counts_and_is_named(base: Path, tiny_lab: Pa
     done = ikyoku.evaluate(one(base, exam), root=tmp_path / "runs")
     [cell] = json.loads((done.folder / "scores.json").read_text(encoding="utf-8"))["cells"]
     assert cell["n"] == 6 and cell["finish"]["too_long"] == 1
+    assert cell["unread"]["value"] >= 1 / 6
+    assert "without an answer" in (done.folder / "summary.html").read_text(encoding="utf-8")
     records = {r["id"]: r for r in lines(done.folder / "samples.jsonl")}
     assert records["long"]["finish"] == "too_long" and records["long"]["completion"] == ""
     assert set(records["long"]["scores"].values()) <= {0.0, 1.0} and records["long"]["scores"]["accuracy"] == 0.0
@@ -408,6 +419,10 @@ def test_a_demonstration_that_is_asked_is_refused(base: Path, tiny_lab: Path, tm
     refused(DataError, r"shown is asked by .*retention\.jsonl too", asked, tmp_path)
     ours = changed(tmp_path / "ours.jsonl", [questions[0], replace(DEMONSTRATIONS[1], id="x")])
     refused(DataError, r"demonstration-2 is asked by", one(base, ours, shots=[3]), tmp_path)
+    assert len(plan(one(base, ours, shots=[0, 1])).cells) == 2, "one shot shows the first demonstration only"
+    others = tuple(f"{choice}ではない" for choice in DEMONSTRATIONS[1].choices)
+    ours = changed(tmp_path / "ours.jsonl", [replace(DEMONSTRATIONS[1], id="x", choices=others)])
+    assert len(plan(one(base, ours, shots=[3])).cells) == 1, "the same words, but another question"
 
 
 def test_too_few_demonstrations_for_the_shots_are_refused(base: Path, tiny_lab: Path, tmp_path: Path) -> None:
@@ -448,8 +463,7 @@ def test_an_adapter_of_another_base_is_refused(
 ) -> None:
     models = [{"path": str(tiny_bases["tiny-en"]), "adapter": str(tiny_tuned)}]
     asked = one(tiny_bases["tiny-en"], tiny_lab / "retention.jsonl", models=models, limit=1)
-    with pytest.raises(ModelError, match=r"does not fit the base"):
-        ikyoku.evaluate(asked, root=tmp_path)
+    refused(ModelError, r"does not fit the base", asked, tmp_path)
 
 
 def test_both_bases_answer_in_every_format(tiny_bases: dict[str, Path], tiny_lab: Path, tmp_path: Path) -> None:
@@ -462,6 +476,106 @@ def test_both_bases_answer_in_every_format(tiny_bases: dict[str, Path], tiny_lab
     assert done.result == {"cells": 2 * len(PROMPT_FORMATS), "questions": 4 * len(PROMPT_FORMATS)}
     chats = [r for r in lines(done.folder / "samples.jsonl") if r["format"] == "chat-ja"]
     assert all(isinstance(r["prompt"], list) and r["prompt"][-1]["role"] == "user" for r in chats)
+
+
+def test_a_chat_format_without_a_chat_template_is_refused_before_a_model_is_opened(
+    base: Path, tiny_lab: Path, tmp_path: Path
+) -> None:
+    plain, models = tmp_path / "plain", [{"path": str(base), "label": "base"}, {"path": str(tmp_path / "plain")}]
+    shutil.copytree(base, plain)
+    settings = json.loads((plain / "tokenizer_config.json").read_text(encoding="utf-8"))
+    template = (plain / "chat_template.jinja").read_text(encoding="utf-8")
+    settings.pop("chat_template", None)
+    (plain / "chat_template.jinja").unlink()
+    (plain / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    asked = one(base, tiny_lab / "retention.jsonl", models=models, formats=["alpaca-ja", "chat-ja"], limit=1)
+    refused(ModelError, r"plain: the tokenizer has no chat template, which chat-ja needs", asked, tmp_path)
+    settings["chat_template"] = template
+    (plain / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    assert ikyoku.evaluate(asked, root=tmp_path / "runs").result["cells"] == 4
+
+
+def test_a_reply_ends_where_a_model_runs_on(base: Path, tiny_lab: Path, tmp_path: Path) -> None:
+    """A model that writes nothing but # is stopped at the first heading in a text format, not in a chat."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(base, tie_word_embeddings=False)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            weights.fill_(0.0 if name.endswith(("o_proj.weight", "down_proj.weight", "lm_head.weight")) else 1.0)
+        model.lm_head.weight[tokenizer("#", add_special_tokens=False)["input_ids"][-1]] = 1.0
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path / "model")
+    asked = one(tmp_path / "model", tiny_lab / "retention.jsonl", formats=["alpaca-ja", "chat"], limit=2)
+    done = ikyoku.evaluate(asked, root=tmp_path / "runs")
+    ends = {(r["format"], r["completion"], r["finish"]) for r in lines(done.folder / "samples.jsonl")}
+    assert ends == {("alpaca-ja", "", "stop"), ("chat", "######", "length")}
+    cells = json.loads((done.folder / "scores.json").read_text(encoding="utf-8"))["cells"]
+    assert [c["unread"] for c in cells] == [{"value": 1.0, "n": 2}] * 2, "neither is an answer"
+
+
+def test_of_a_folder_the_files_that_are_read_count(base: Path, tiny_lab: Path, tmp_path: Path) -> None:
+    exam, model = tmp_path / "exam", tmp_path / "model"
+    shutil.copytree(base, model)
+    for part in ("pocket-dev", "retention"):
+        (exam / "data").mkdir(parents=True, exist_ok=True)
+        shutil.copy(tiny_lab / f"{part}.jsonl", exam / "data")
+    asked = one(model, exam, models=[{"path": f"{model}/"}], limit=1)
+    done = ikyoku.evaluate(asked, root=tmp_path / "runs")
+    provenance = json.loads((done.folder / "provenance.json").read_text(encoding="utf-8"))
+    wanted = [model, exam / "data" / "pocket-dev.jsonl", exam / "data" / "retention.jsonl"]
+    assert provenance["inputs"] == {str(path): sha256_of(path) for path in wanted}
+    for note in (exam / "notes.md", exam / "data" / ".cache", model / "README.md", model / ".git"):
+        note.write_text("changed", encoding="utf-8")
+    assert ikyoku.evaluate(asked, root=tmp_path / "runs").before
+    (exam / "data" / "more.jsonl").write_bytes((tiny_lab / "demonstrations.jsonl").read_bytes())
+    with pytest.raises(RunError, match=r"changed since this run began: .*more\.jsonl"):
+        ikyoku.evaluate(asked, root=tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("models", "bases"),
+    [
+        (["m", "m+a"], [None, "m0"]),
+        (["m/", "m+a"], [None, "m0"]),
+        (["./m", "m/../m+a"], [None, "m0"]),
+        (["m", "m nf4", "m nf4+a", "m+a"], [None, None, "m1", "m0"]),
+        (["m bfloat16", "m float32", "m float32+a"], [None, None, "m1"]),
+        (["m", "m nf4+a"], [None, "m0"]),
+        (["m", "n+a"], [None, None]),
+        (["m", "n"], [None, "m0"]),
+    ],
+)
+def test_what_a_model_is_compared_with(models: list[str], bases: list[str | None]) -> None:
+    made = []
+    for number, text in enumerate(models):
+        text, _, adapter = text.partition("+")
+        path, _, how = text.partition(" ")
+        more = {"quantization": how} if how == "nf4" else {"dtype": how} if how else {}
+        made.append(
+            ikyoku.ModelSpec.model_validate({"path": path, "adapter": adapter or None, "label": f"m{number}", **more})
+        )
+    assert [_base_of(model, made) for model in made] == bases
+
+
+def test_online_in_a_process_that_is_offline_is_refused(base: Path, tiny_lab: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"online: this process went offline before.*Start a new process"):
+        ikyoku.evaluate(one(base, tiny_lab / "retention.jsonl"), root=tmp_path, online=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_online_is_recorded_as_it_was(base: Path, tiny_lab: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
+    file = write_spec(tmp_path / "spec.yaml", one(base, tiny_lab / "retention.jsonl"))
+    command("evaluate", file, "--runs", tmp_path / "runs", "--online").kill_at(
+        tmp_path / "runs", 8, pattern="*/samples.jsonl"
+    )
+    command("evaluate", file, "--runs", tmp_path / "runs").finish()
+    [folder] = (tmp_path / "runs").iterdir()
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    assert provenance["online"] is True
+    assert [(s["online"], "--online" in s["command"]) for s in provenance["starts"]] == [(True, True), (False, False)]
 
 
 def test_nf4_answers(base: Path, tiny_lab: Path, tmp_path: Path) -> None:

@@ -287,7 +287,7 @@ def test_a_target_module_that_is_not_there_is_refused_with_those_that_are(
     started = command("tune", write_spec(tmp_path / "tune.yaml", asked), "--runs", tmp_path / "runs")
     started.finish(2)
     told = started.err.read_text(encoding="utf-8")
-    assert "lora.target_modules: query_key_value not in this model" in told
+    assert "lora.target_modules: no linear module query_key_value in this model" in told
     for name in ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"):
         assert name in told
     assert "Traceback" not in told

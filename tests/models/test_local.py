@@ -98,9 +98,9 @@ def test_no_weights(tmp_path: Path) -> None:
 def test_pickled_weights_only(tmp_path: Path) -> None:
     folder = _model(tmp_path / "m")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    assert _message(check_folder, str(folder)).endswith(
-        "pytorch_model.bin is a pickle and is not loaded: convert it to safetensors."
-    )
+    message = _message(check_folder, str(folder))
+    assert "pytorch_model.bin is a pickle and is not loaded: convert it to safetensors" in message
+    assert "save_pretrained" in message
 
 
 def test_a_missing_shard(tmp_path: Path) -> None:
@@ -200,7 +200,9 @@ def test_a_chat_prompt_without_a_chat_template(tokenizer_folder: Path) -> None:
     with pytest.raises(ModelError) as caught:
         prompt_ids(Prompt(messages=(Message("user", "熱"),)), tokenizer)
     message = str(caught.value)
-    assert message.startswith(f"{tokenizer_folder}: the tokenizer has no chat template. Use a text format")
+    assert message.startswith(
+        f"{tokenizer_folder}: the tokenizer has no chat template, so the prompt cannot be laid out as a chat. "
+    )
     assert "熱" not in message
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ikyoku.errors import DataError, together
+from ikyoku.errors import DataError, RunError, together
+from ikyoku.runs import write_atomically
 
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -113,31 +112,30 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     Raises:
         DataError: when the path is a folder, or the disk refuses.
     """
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; name a file to write")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder; name a file to write")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_atomically(path, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    except RunError as error:
+        raise DataError(str(error)) from error
 
 
 def check_is_file(path: Path) -> None:
     """Returns when `path` is a file.
 
     Raises:
-        DataError: when there is nothing there, or a folder.
+        DataError: when there is nothing there, or a folder, or it cannot be told.
     """
-    if path.is_dir():
+    try:
+        folder, there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    if folder:
         raise DataError(f"{path}: is a folder; a JSONL file is needed here")
-    if not path.exists():
+    if not there:
         raise DataError(f"{path}: there is no such file")
 
 
@@ -203,20 +201,6 @@ def natural_key(text: str) -> list[tuple[int, str]]:
     ['112-B9', '112-B10']
     """
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text) if part]
-
-
-def file_sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file's bytes, in hex.
-
-    Raises:
-        DataError: when it is no file or cannot be read.
-    """
-    check_is_file(path)
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def content_hash(items: Iterable[str]) -> str:

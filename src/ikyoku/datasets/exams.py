@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Literal
 
 from ikyoku.datasets import base
 from ikyoku.errors import DataError, SpecError, together
+from ikyoku.text import fold
 from ikyoku.types import LETTERS, Omitted, Question
 
 _KEYS = ("problem_id", "problem_text", "choices", "answer")
@@ -278,7 +278,7 @@ def _accepted(answer: Iterable[str], number: int) -> tuple[frozenset[int], ...]:
     parts: list[list[frozenset[int]]] = []
     for entry in answer:
         alternatives: list[frozenset[int]] = []
-        for alternative in re.split(r"\s+or\s+|または|又は", unicodedata.normalize("NFKC", entry).lower()):
+        for alternative in re.split(r"\s+or\s+|または|又は", fold(entry).lower()):
             letters = [letter for letter in re.split(r"[\s,、・]+", alternative) if letter]
             if any(letter not in tuple(LETTERS[:number]) for letter in letters):
                 return ()
@@ -368,7 +368,7 @@ def _followers(block: Mapping[int, _Item], first: int, last: int | None, longest
 
 def _last_number(scope: str, first: int) -> int | None:
     """Returns the last number that a heading names, None when it names none that can be."""
-    numbers = [int(number) for number in re.findall(r"\d+", unicodedata.normalize("NFKC", scope))]
+    numbers = [int(number) for number in re.findall(r"\d+", fold(scope))]
     return numbers[-1] if numbers and first < numbers[-1] < first + 10 else None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ikyoku import offline
+from ikyoku.errors import SpecError
 from ikyoku.runs import Progress, open_run, silent
 from ikyoku.specs import DemoSpec, EvaluateSpec, Spec, TuneSpec, to_yaml
 
@@ -37,14 +38,15 @@ def start(
         spec: what is asked.
         root: the folder of runs.
         new: start another run beside the one of this spec.
-        online: leave the network open, for hub ids that are not in the local cache.
+        online: leave the network open, for hub ids that are not in the local cache; telemetry stays off.
         progress: told of the job's progress.
 
     Raises:
-        IkyokuError: for everything that the user can mend.
+        IkyokuError: for everything that the user can mend; SpecError where `online` comes too late.
     """
-    if not online:
-        offline.switch_on()
+    if online and offline.is_on():
+        raise SpecError("online: this process went offline before and stays so. Start a new process for it.")
+    offline.switch_off_telemetry() if online else offline.switch_on()
     verb = VERBS[type(spec)]
     module = import_module(f"ikyoku.jobs.{verb}")
     values = spec.model_dump(mode="json")
@@ -57,7 +59,7 @@ def start(
         root=root,
         inputs=module.inputs(spec),
         new=new,
-        online=online,
+        online=not offline.is_on(),
         progress=progress,
     )
     with opened as run:

@@ -385,7 +385,7 @@ _LIMITS = [
     "The guard sees what Python code does in this process. It does not see the sockets of compiled code (NCCL, gloo,",
     "Rust), other programs, or a proxy on this machine. Nothing was sent by the attempts above: they were refused",
     "before the operating system was asked. Please also enforce it outside Python, by a firewall or a namespace:",
-    "    unshare --map-root-user --net ikyoku doctor",
+    "    unshare --map-root-user --net ikyoku doctor --offline",
     "and check with the system's own record (AF_INET and AF_INET6 must show loopback addresses only):",
-    "    strace -f -e trace=network -o network.txt ikyoku doctor",
+    "    strace -f -e trace=network -o network.txt ikyoku doctor --offline",
 ]

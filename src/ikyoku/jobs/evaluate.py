@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ikyoku.datasets.exams import Selection, read_exam, select
-from ikyoku.errors import DataError, ModelError, SpecError
+from ikyoku.errors import DataError, ModelError, SpecError, together
 from ikyoku.jobs.score import cell_key, question_record, sample_scores, scores_of
 from ikyoku.models.base import Model
 from ikyoku.models.local import check_adapter, check_folder, open_model
 from ikyoku.pages import evaluation_page
-from ikyoku.prompts import DEMONSTRATIONS, PROMPT_FORMATS, exam_prompt
+from ikyoku.prompts import DEMONSTRATIONS, PROMPT_FORMATS
 from ikyoku.runs import Run, to_json
 from ikyoku.specs import EvaluateSpec, ExamSpec, ModelSpec, to_yaml
+from ikyoku.tasks import TASKS
 from ikyoku.types import Completion, Prompt, Question, SamplingParams
 
 
@@ -49,25 +51,64 @@ def inputs(spec: EvaluateSpec) -> dict[str, Path]:
     """Returns the files and folders that the result depends on, after checking them: a run starts on good input."""
     found: dict[str, Path] = {}
     for exam in spec.exams:
-        _add(found, exam.path)
+        _add(found, exam.path, exam.years)
         if exam.demonstrations:
             _add(found, exam.demonstrations)
+    if faults := _faults(spec):
+        raise ModelError(together(faults))
     for model in spec.models:
-        check_folder(model.path)
-        if model.adapter:
-            check_adapter(model.adapter)
-            _add(found, model.adapter)
-        if Path(model.path).expanduser().is_dir():
-            _add(found, model.path)
+        for path in (model.adapter, model.path):
+            if path and (folder := Path(path).expanduser()).is_dir():
+                found[str(Path(path))] = folder
     plan(spec)
     return found
 
 
-def _add(found: dict[str, Path], path: str) -> None:
+def _add(found: dict[str, Path], path: str, years: Sequence[int] = ()) -> None:
+    """Adds the files that an exam is read from: of a folder, not what else lies in it."""
     place = Path(path).expanduser()
-    if not place.exists():
+    try:
+        there, folder = place.exists(), place.is_dir()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
+    if not there:
         raise DataError(f"{path}: no such file or folder.")
-    found[path] = place
+    if folder:
+        found.update({str(file): file for file in read_exam(place, years=years or None).files})
+    else:
+        found[path] = place
+
+
+def _faults(spec: EvaluateSpec) -> list[str]:
+    """Returns what is known to be missing of the models before one is opened: hours may lie between two of them."""
+    found: list[str] = []
+    for model in spec.models:
+        checks: list[Callable[[], None]] = [partial(check_folder, model.path)]
+        checks += [partial(_check_template, model, spec.formats)]
+        checks += [partial(check_adapter, model.adapter)] if model.adapter else []
+        for check in checks:
+            try:
+                check()
+            except ModelError as error:
+                found.append(str(error))
+    return list(dict.fromkeys(found))
+
+
+def _check_template(model: ModelSpec, formats: Sequence[str]) -> None:
+    """Refuses a chat format for a model folder whose tokenizer has no chat template."""
+    folder, chats = Path(model.path).expanduser(), [name for name in formats if PROMPT_FORMATS[name].chat]
+    if not chats or model.trust_remote_code or not (folder / "config.json").is_file():
+        return  # a tokenizer's own code may bring a template; a hub id is found out when it is opened
+    settings = folder / "tokenizer_config.json"
+    try:
+        held = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    except (OSError, ValueError):
+        raise ModelError(f"{settings}: not JSON that can be read. Copy the model again.") from None
+    if not (isinstance(held, dict) and held.get("chat_template")) and not (folder / "chat_template.jinja").is_file():
+        raise ModelError(
+            f"{model.path}: the tokenizer has no chat template, which {', '.join(chats)} needs. "
+            "Use a text format such as alpaca-ja, or add chat_template to its tokenizer_config.json."
+        )
 
 
 def plan(spec: EvaluateSpec) -> Plan:
@@ -114,8 +155,8 @@ def _demonstrations(exam: ExamSpec, chosen: Selection, shots: int) -> tuple[Ques
         raise DataError(
             f"{exam.demonstrations}: {', '.join(unanswered)} has no answer that could be shown. Take it out."
         )
-    asked = {q.text for q in chosen.questions}
-    if both := [d.id for d in shown if d.text in asked]:
+    asked = {(q.text, frozenset(q.choices)) for q in chosen.questions}
+    if both := [d.id for d in shown[:shots] if (d.text, frozenset(d.choices)) in asked]:
         raise DataError(
             f"{exam.demonstrations or 'demonstrations'}: {', '.join(both)} is asked by {exam.path} too. "
             "A question must not be shown with its answer and then asked."
@@ -128,7 +169,7 @@ def _batches(
 ) -> tuple[tuple[tuple[Question, Prompt], ...], ...]:
     """Questions with their prompts, longest first, in batches that do not depend on what was already answered."""
     asked = [
-        (q, exam_prompt(q, PROMPT_FORMATS[form], demonstrations=shown, case_text=exam.case_text))
+        (q, TASKS["exam"].prompt(q, PROMPT_FORMATS[form], demonstrations=shown, case_text=exam.case_text))
         for q in chosen.questions
     ]
     asked.sort(key=lambda pair: -_length(pair[1]))
@@ -142,10 +183,11 @@ def _length(prompt: Prompt) -> int:
 def evaluate(spec: EvaluateSpec, run: Run) -> dict[str, Any]:
     """Asks every question that has no reply yet, scores all replies, writes the table; returns the run's result."""
     planned = plan(spec)
-    _write_questions(spec, planned, run)
     answered = {(*cell_key(s), s["id"]) for s in run.records("samples")}
     total = sum(len(b) for cell in planned.cells for b in cell.batches)
     done = len(answered)
+    if answered:
+        _write_questions(spec, planned, run)
     for model in spec.models:
         cells = [c for c in planned.cells if c.model is model]
         if all((*c.key, q.id) in answered for c in cells for b in c.batches for q, _ in b):
@@ -159,6 +201,8 @@ def evaluate(spec: EvaluateSpec, run: Run) -> dict[str, Any]:
             quantization=model.quantization,
             trust_remote_code=model.trust_remote_code,
         )
+        if not answered:  # not before a model is open: a refused run leaves nothing behind
+            _write_questions(spec, planned, run)
         for cell in cells:
             for records in _ask(cell, loaded, answered, spec.max_new_tokens):
                 run.append("samples", records)
@@ -186,11 +230,7 @@ def dry_run(spec: EvaluateSpec) -> str:
             for reason, count in Counter(o.reason for o in chosen.omitted).most_common()
         ]
     lines.append(f"replies   {total} in {len(planned.cells)} cells, at most {spec.max_new_tokens} tokens each")
-    for model in spec.models:
-        try:
-            check_folder(model.path)
-        except ModelError as error:
-            lines.append(f"not ready {error}")
+    lines += [f"not ready {fault}" for fault in _faults(spec)]
     question, prompt = planned.cells[0].batches[0][0]
     text = prompt.text or "\n".join(f"[{m.role}] {m.content}" for m in prompt.messages)
     return "\n".join([*lines, "", f"First prompt ({planned.cells[0].exam}, {question.id}):", "", text])
@@ -223,11 +263,14 @@ def _ask(
 
     A batch is always asked whole, so that its replies do not depend on what an interruption left of it.
     """
+    # A base model runs on into further questions of its own: the next heading ends its reply.
+    stop = () if PROMPT_FORMATS[cell.format].chat else ("###",)
+    params = SamplingParams(max_new_tokens=max_new_tokens, stop=stop)
     for batch in cell.batches:
         missing = [q.id for q, _ in batch if (*cell.key, q.id) not in answered]
         if not missing:
             continue
-        completions = model.generate([p for _, p in batch], SamplingParams(max_new_tokens=max_new_tokens))
+        completions = model.generate([p for _, p in batch], params)
         yield [
             _record(cell, question, prompt, completion)
             for (question, prompt), completion in zip(batch, completions, strict=True)

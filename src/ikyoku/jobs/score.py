@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import comb
@@ -74,7 +75,7 @@ def scores_of(spec: EvaluateSpec, folder: Path) -> dict[str, Any]:
     ]
     _compare(spec, cells)
     for cell in cells:
-        del cell["by_question"]
+        del cell["by_question"]  # what the comparisons are made of
     for record in lists:
         record["reference"] = reference_replies(exams[record["exam"]])
     return {
@@ -83,7 +84,8 @@ def scores_of(spec: EvaluateSpec, folder: Path) -> dict[str, Any]:
         "headline": TASKS["exam"].headline,
         "test": (
             "exact McNemar test on accuracy over the same questions, two-sided; "
-            "p_holm: with Holm's correction over all comparisons of the table"
+            "p_holm: with Holm's correction over all comparisons of the table; gestalt_p: paired permutation test of "
+            "the mean Gestalt score, two-sided, uncorrected"
         ),
     }
 
@@ -141,6 +143,7 @@ def _cell(
         )
     scored = [sample_scores(replies[q.id]["completion"], q) for q in questions]
     finish = Counter(replies[q.id]["finish"] for q in questions)
+    unread = sum(not read_completion(replies[q.id]["completion"]) for q in questions)
     key = f"{spec.seed}|{model.name}|{form}|{shots}|{exam.name}"
     return {
         "model": model.name,
@@ -150,9 +153,10 @@ def _cell(
         "exam": exam.name,
         "n": len(questions),
         "finish": {kind: finish[kind] for kind in ("stop", "length", "too_long")},
+        "unread": {"value": unread / len(questions), "n": len(questions)},
         "metrics": {name: _estimate(name, [s[name] for s in scored], key) for name in scored[0]},
         "against": None,
-        "by_question": [s[TASKS["exam"].headline] > 0 for s in scored],
+        "by_question": scored,
     }
 
 
@@ -160,9 +164,12 @@ def _estimate(name: str, values: list[float], key: str) -> dict[str, float]:
     if name in COUNTED:
         low, high = stats.wilson(round(sum(values)), len(values))
     else:
-        seed = int.from_bytes(hashlib.sha256(f"{key}|{name}".encode()).digest()[:8], "big")
-        low, high = stats.bootstrap_mean(values, rng=np.random.default_rng(seed))
+        low, high = stats.bootstrap_mean(values, rng=_rng(f"{key}|{name}"))
     return {"value": sum(values) / len(values), "n": len(values), "low": low, "high": high}
+
+
+def _rng(key: str) -> np.random.Generator:
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big"))
 
 
 def _compare(spec: EvaluateSpec, cells: list[dict[str, Any]]) -> None:
@@ -178,13 +185,21 @@ def _compare(spec: EvaluateSpec, cells: list[dict[str, Any]]) -> None:
         if base is None:
             continue
         other = by_key[(base, cell["format"], cell["shots"], cell["exam"])]
-        test = stats.mcnemar_exact(cell["by_question"], other["by_question"])
+        right, gestalt = (
+            [[s[name] for s in side["by_question"]] for side in (cell, other)]
+            for name in (TASKS["exam"].headline, "gestalt_score")
+        )
+        test = stats.mcnemar_exact(*([value > 0 for value in values] for values in right))
+        key = "|".join(map(str, (spec.seed, base, *cell_key(cell))))
+        means = [side["metrics"]["gestalt_score"]["value"] for side in (cell, other)]
         cell["against"] = {
             "model": base,
             "difference": cell["metrics"]["accuracy"]["value"] - other["metrics"]["accuracy"]["value"],
             "only_this": test.only_a,
             "only_that": test.only_b,
             "p_value": test.p_value,
+            "gestalt_difference": means[0] - means[1],
+            "gestalt_p": stats.paired_permutation(*gestalt, rng=_rng(key)),
         }
         compared.append(cell["against"])
     for against, p in zip(compared, stats.holm([a["p_value"] for a in compared]) if compared else [], strict=True):
@@ -192,11 +207,20 @@ def _compare(spec: EvaluateSpec, cells: list[dict[str, Any]]) -> None:
 
 
 def _base_of(model: ModelSpec, models: Sequence[ModelSpec]) -> str | None:
-    """What a model is compared with: its base where it is tuned; the first of the list where no model is."""
+    """What a model is compared with: its base where it is tuned; the first of the list where no model is.
+
+    Of several bases in one folder it is the one that is loaded the same way.
+    """
     if model.adapter:
-        return next((m.name for m in models if m.path == model.path and m.adapter is None), None)
+        bases = [m for m in models if m.adapter is None and _folder(m) == _folder(model)]
+        alike = [m for m in bases if (m.quantization, m.dtype) == (model.quantization, model.dtype)]
+        return next((m.name for m in (*alike, *bases)), None)
     alone = all(m.adapter is None for m in models)
     return models[0].name if alone and model.name != models[0].name else None
+
+
+def _folder(model: ModelSpec) -> str:
+    return os.path.normpath(Path(model.path).expanduser())
 
 
 def _means(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:

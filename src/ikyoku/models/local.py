@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
+from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ikyoku.errors import ModelError
+from ikyoku.models.chat import prompt_ids as prompt_ids
+from ikyoku.models.checks import ADAPTER_WEIGHTS as ADAPTER_WEIGHTS
+from ikyoku.models.checks import CONVERT, check_fit, check_loaded
+from ikyoku.models.checks import check_adapter as check_adapter
+from ikyoku.models.checks import check_folder as check_folder
+from ikyoku.models.checks import check_safetensors as check_safetensors
 from ikyoku.types import Completion, FinishReason, Prompt, SamplingParams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 class LocalModel:
@@ -31,7 +33,7 @@ class LocalModel:
         self.name = name
         self._model = model
         self._tokenizer = tokenizer
-        self._context = int(getattr(model.config, "max_position_embeddings", 1 << 30))
+        self._context = context_of(model.config, tokenizer)
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         ends = getattr(model.generation_config, "eos_token_id", None)
@@ -48,12 +50,12 @@ class LocalModel:
         # A prompt with less room is asked alone: in one batch it would cut the other replies short.
         alone = [[i] for i, left in enumerate(room) if 0 < left < params.max_new_tokens]
         for group in [together, *alone]:
-            for i, row in zip(group, self._decoded([ids[i] for i in group], params), strict=True):
-                completions[i] = self._completion(row)
+            for i, done in zip(group, self._replies([ids[i] for i in group], params), strict=True):
+                completions[i] = done
         return completions
 
-    def _decoded(self, ids: Sequence[list[int]], params: SamplingParams) -> list[list[int]]:
-        """Returns the new tokens of one batch, each row as long as the longest of them."""
+    def _replies(self, ids: Sequence[list[int]], params: SamplingParams) -> list[Completion]:
+        """Returns the completions of one batch."""
         import torch
         from transformers import GenerationConfig
 
@@ -72,19 +74,49 @@ class LocalModel:
             bos_token_id=self._tokenizer.bos_token_id,
             eos_token_id=sorted(self._ends),
         )
-        with torch.inference_mode():
+        advice = "Lower batch_size, or load the model with quantization: nf4."
+        with torch.inference_mode(), in_gpu_memory(f"{self.name}: answering {len(ids)} prompts at once", advice):
             out = self._model.generate(
                 input_ids=batch.to(self._model.device),
                 attention_mask=mask.to(self._model.device),
                 generation_config=config,
+                stopping_criteria=[_StopAt(params.stop, self._tokenizer, width)] if params.stop else [],
             )
         rows: list[list[int]] = out[:, width:].tolist()
-        return rows
+        return [self._completion(row, params.stop) for row in rows]
 
-    def _completion(self, row: list[int]) -> Completion:
+    def _completion(self, row: list[int], stop: Sequence[str]) -> Completion:
         length = next((n for n, token in enumerate(row) if token in self._ends), len(row))
         finish: FinishReason = "stop" if length < len(row) else "length"
-        return Completion(self._tokenizer.decode(row[:length], skip_special_tokens=True), finish, length)
+        text = self._text(row[:length])
+        cuts = [text.find(s) for s in stop if s in text]
+        if cuts:
+            text, finish = text[: min(cuts)], "stop"
+            # the fewest tokens that hold the text that is kept
+            length = bisect_left(range(length), True, key=lambda n: self._text(row[:n]).startswith(text))
+        return Completion(text, finish, length)
+
+    def _text(self, row: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(row, skip_special_tokens=True))
+
+
+class _StopAt:
+    """Ends a row of a batch once it has written a stop text: one of transformers' stopping criteria.
+
+    What follows in such a row is padding or more text; the completion is cut before either.
+    """
+
+    def __init__(self, stop: Sequence[str], tokenizer: Any, width: int) -> None:
+        self._stop, self._tokenizer, self._width = stop, tokenizer, width
+        # A token is at least a byte: a stop text that ends in the newest token begins in one of these.
+        self._recent = max(len(s.encode()) for s in stop) + 1
+
+    def __call__(self, ids: Any, scores: Any, **_: Any) -> Any:
+        import torch
+
+        start = max(self._width, ids.shape[1] - self._recent)
+        texts = self._tokenizer.batch_decode(ids[:, start:].tolist(), skip_special_tokens=True)
+        return torch.tensor([any(s in text for s in self._stop) for text in texts], device=ids.device)
 
 
 def open_model(
@@ -108,15 +140,38 @@ def open_model(
     return LocalModel(model, tokenizer, name=name)
 
 
+def context_of(config: Any, tokenizer: Any) -> int:
+    """Returns how many tokens a model reads at most: its positions, or what its tokenizer names where that is less.
+
+    A model without a limit of its own (ALiBi), and a tokenizer that names none, count as boundless (2^30).
+    """
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+    # transformers writes 1e30 where a tokenizer names no limit
+    named = getattr(tokenizer, "model_max_length", None) or 1 << 30
+    return int(min(positions, named if named <= 1e9 else 1 << 30))
+
+
 def load_weights(path: str, *, dtype: str, quantization: str, trust_remote_code: bool) -> Any:
-    """Returns the transformers model of a folder or a cached hub id, on the GPU where there is one."""
+    """Returns the transformers model of a folder or a cached hub id, on the GPU where there is one.
+
+    Raises:
+        ModelError: the weights are missing, incomplete, no safetensors, or too large for the GPU.
+    """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     check_folder(path)
     gpu = torch.cuda.is_available()
-    number = getattr(torch, dtype) if dtype != "auto" else (torch.bfloat16 if gpu else torch.float32)
-    options: dict[str, Any] = {"dtype": number, "trust_remote_code": trust_remote_code}
+    number = getattr(torch, dtype) if dtype != "auto" else torch.float32
+    if gpu and dtype == "auto":
+        number = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    options: dict[str, Any] = {
+        "dtype": number,
+        "trust_remote_code": trust_remote_code,
+        "use_safetensors": True,  # a hub id too loads no pickle
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,  # check_loaded refuses them by name
+    }
     if quantization == "nf4":
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -126,10 +181,21 @@ def load_weights(path: str, *, dtype: str, quantization: str, trust_remote_code:
         )
     if gpu:
         options["device_map"] = {"": torch.cuda.current_device()}
-    with quiet(), _readable(path):
-        model = AutoModelForCausalLM.from_pretrained(_home(path), **options)
+    advice = "Load it with quantization: nf4, or take a smaller model."
+    with quiet(), _readable(path), in_gpu_memory(f"{path}: loading the model", advice):
+        model, info = AutoModelForCausalLM.from_pretrained(_home(path), **options)
+    info["mismatched_keys"] = {*info["mismatched_keys"], *_wrong_nf4(model)}
+    check_loaded(path, info)
     keep_nf4_gradients(model)
     return model
+
+
+def _wrong_nf4(model: Any) -> Iterator[tuple[str, tuple[int, ...], tuple[int, ...]]]:
+    """Yields name, shape found and shape wanted of 4-bit weights: transformers compares the shapes of others only."""
+    for name, module in model.named_modules():
+        state = getattr(getattr(module, "weight", None), "quant_state", None)
+        if state is not None and tuple(state.shape) != (module.out_features, module.in_features):
+            yield f"{name}.weight", tuple(state.shape), (module.out_features, module.in_features)
 
 
 def keep_nf4_gradients(model: Any) -> None:
@@ -147,102 +213,24 @@ def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> Any:
     """Returns the tokenizer of a folder or a cached hub id."""
     from transformers import AutoTokenizer
 
-    with _readable(path):
+    with quiet(), _readable(path):
         return AutoTokenizer.from_pretrained(_home(path), trust_remote_code=trust_remote_code)
-
-
-def prompt_ids(prompt: Prompt, tokenizer: Any) -> list[int]:
-    """Returns a prompt's token ids, the beginning-of-text token included where the tokenizer sets one."""
-    if prompt.messages:
-        if not tokenizer.chat_template:
-            raise ModelError(
-                f"{tokenizer.name_or_path}: the tokenizer has no chat template. "
-                "Use a text format such as alpaca-ja, or add chat_template to its tokenizer_config.json."
-            )
-        turns = [{"role": m.role, "content": m.content} for m in prompt.messages]
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        # The template writes its own beginning of text, where the model wants one.
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    return list(tokenizer(prompt.text)["input_ids"])
-
-
-def check_folder(path: str) -> None:
-    """Refuses a folder that is no complete model before anything is loaded from it.
-
-    Raises:
-        ModelError: with what is missing. A path that is no folder is taken as a hub id, where it can be one.
-    """
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        if folder.is_file() or path.startswith((".", "/", "~")) or path.count("/") > 1:
-            raise ModelError(f"{path}: no such model folder. Give a folder in Hugging Face's layout, or a hub id.")
-        return
-    if not (folder / "config.json").is_file():
-        hint = " It holds an adapter: name it as `adapter`." if (folder / "adapter_config.json").is_file() else ""
-        raise ModelError(f"{path}: no config.json, so this is no model folder.{hint}")
-    found = [name for name in WEIGHTS if (folder / name).is_file()]
-    if not found:
-        raise ModelError(
-            f"{path}: no weights. Wanted model.safetensors, or shards with model.safetensors.index.json; "
-            f"{_what_is_there(folder)}"
-        )
-    _check_shards(folder, found[0])
-
-
-def check_adapter(path: str) -> None:
-    """Refuses a folder that is no complete PEFT adapter.
-
-    Raises:
-        ModelError: with what is missing.
-    """
-    folder = Path(path).expanduser()
-    if not (folder / "adapter_config.json").is_file():
-        raise ModelError(f"{path}: no adapter_config.json, so this is no adapter folder.")
-    check_safetensors(folder / ADAPTER_WEIGHTS)
-
-
-def _check_shards(folder: Path, name: str) -> None:
-    """Checks that every shard is there and as long as its header says: a broken copy is found before the load."""
-    names = [name]
-    if name.endswith(".json"):
-        try:
-            index = json.loads((folder / name).read_text(encoding="utf-8"))
-            names = sorted(set(index["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ModelError(f"{folder / name}: no index of shards. Copy the model again.") from None
-    for shard in names:
-        check_safetensors(folder / shard)
-
-
-def check_safetensors(path: Path) -> None:
-    """Refuses a safetensors file that is missing, cut short or no safetensors file.
-
-    Raises:
-        ModelError: with the sizes found and wanted.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise ModelError(f"{path}: missing. The model is incomplete; copy it again.")
-    try:
-        with safe_open(str(path), framework="np"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"{path}: not a whole safetensors file ({path.stat().st_size} bytes; {error}). Copy it again."
-        ) from None
 
 
 def _with_adapter(model: Any, path: str, adapter: str) -> Any:
     check_adapter(adapter)
     try:
-        with quiet():
-            from peft import PeftModel
+        with quiet(), warnings.catch_warnings():
+            from peft import PeftModel, get_peft_model_state_dict
 
-            model = PeftModel.from_pretrained(model, str(Path(adapter).expanduser()))
-    except (RuntimeError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ModelError(f"{adapter}: does not fit the base {path}: {first}") from None
+            warnings.simplefilter("ignore", UserWarning)  # of missing tensors: check_fit refuses them by name
+            folder = str(Path(adapter).expanduser())
+            model = PeftModel.from_pretrained(model, folder, ignore_mismatched_sizes=True)
+            wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{adapter}: does not fit the base {path}: {_first_line(error)}") from None
+    shapes = {key: tuple(tensor.shape) for key, tensor in wanted.items()}
+    check_fit(adapter, path, shapes, model.state_dict().keys())
     keep_nf4_gradients(model)
     return model
 
@@ -269,26 +257,41 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
+def in_gpu_memory(what: str, advice: str) -> Iterator[None]:
+    """Turns the GPU's running out of memory into a message: what it did, and what to do."""
+    import torch
+
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise ModelError(f"{what} needs more memory than the GPU has free. {advice}") from None
+
+
+@contextmanager
 def _readable(path: str) -> Iterator[None]:
     """Turns what transformers raises on unusable folders and missing cache entries into one message."""
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except (ImportError, OSError, ValueError, KeyError, RuntimeError) as error:
+        if isinstance(error, ImportError) or "pip install" in str(error):
+            raise ModelError(
+                f"{path}: cannot be loaded: {_first_line(error)} Install the package that is named. A tokenizer "
+                "without tokenizer.json needs `pip install sentencepiece tiktoken protobuf`."
+            ) from None
+        if "use_safetensors=True" in str(error):
+            raise ModelError(
+                f"{path}: no weights as safetensors in the local cache. A pickle (.bin) is not loaded: {CONVERT}"
+            ) from None
         raise ModelError(
-            f"{path}: cannot be loaded: {first} "
+            f"{path}: cannot be loaded: {_first_line(error)} "
             "Offline, a hub id must lie in the local cache; put the model's folder there or name the folder."
         ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _home(path: str) -> str:
     """Returns the path with a leading ~ written out; a hub id stays as it is."""
     return str(Path(path).expanduser()) if path.startswith("~") else path
-
-
-def _what_is_there(folder: Path) -> str:
-    names = sorted(p.name for p in folder.iterdir())
-    other = [n for n in names if n.endswith((".bin", ".pt", ".pth"))]
-    if other:
-        return f"{', '.join(other[:3])} is a pickle and is not loaded: convert it to safetensors."
-    return f"the folder holds {', '.join(names[:6])}."
