@@ -120,6 +120,8 @@ def _write_page(
         "The bases were trained on this machine on texts about invented diseases. The pocket exam asks real facts, "
         "each in a wording that no training text uses for it; the retention exam asks the invented facts that the "
         "bases knew before.",
+        "The tunings have as many steps as fit in about the same time, as in the study; a tokenizer that cuts Japanese "
+        "into bytes makes three times as many tokens of a text.",
         "; ".join(f"{what} {value:.0f} s" for what, value in seconds.items()),
         f"The network guard was on; connections tried beyond this machine: {connections}.",
     ]
