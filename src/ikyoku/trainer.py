@@ -67,13 +67,8 @@ def check_lengths(examples: Sequence[Example], *, max_length: int, source: str) 
     Raises:
         DataError: naming the samples and their lengths.
     """
-    long = [f"{e.id}: {len(e.ids)} tokens" for e in examples if len(e.ids) > max_length]
-    if long:
-        shown = "; ".join(long[:5]) + (f"; and {len(long) - 5} more" if len(long) > 5 else "")
-        raise DataError(
-            f"{source}: {len(long)} of {len(examples)} samples are longer than max_length {max_length} ({shown}). "
-            "Shorten them, take them out, or raise max_length."
-        )
+    if long := _longer(examples, max_length, f" than max_length {max_length}"):
+        raise DataError(f"{source}: {long}. Shorten them, take them out, or raise max_length.")
 
 
 def check_context(examples: Sequence[Example], *, context: int, model: str) -> None:
@@ -82,13 +77,20 @@ def check_context(examples: Sequence[Example], *, context: int, model: str) -> N
     Raises:
         DataError: naming the samples and their lengths.
     """
-    long = [f"{e.id}: {len(e.ids)} tokens" for e in examples if len(e.ids) > context]
-    if long:
-        shown = "; ".join(long[:5]) + (f"; and {len(long) - 5} more" if len(long) > 5 else "")
+    if long := _longer(examples, context, ""):
         raise DataError(
-            f"{model}: its context is {context} tokens, and {len(long)} of {len(examples)} samples are longer "
-            f"({shown}). Set max_length to {context} or less, and shorten them or take them out."
+            f"{model}: its context is {context} tokens, and {long}. "
+            f"Set max_length to {context} or less, and shorten them or take them out."
         )
+
+
+def _longer(examples: Sequence[Example], most: int, than: str) -> str:
+    """Returns in words which examples are longer than `most` tokens; empty where none is."""
+    long = [f"{e.id}: {len(e.ids)} tokens" for e in examples if len(e.ids) > most]
+    if not long:
+        return ""
+    shown = "; ".join(long[:5]) + (f"; and {len(long) - 5} more" if len(long) > 5 else "")
+    return f"{len(long)} of {len(examples)} samples are longer{than} ({shown})"
 
 
 def check_devices(*, gpus: int, processes: int) -> None:
