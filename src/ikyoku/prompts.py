@@ -111,7 +111,7 @@ def instruction_prompt(sample: Instruction, form: PromptFormat) -> Prompt:
     r"""Returns the prompt of one instruction pair, laid out as the exam's questions are.
 
     >>> instruction_prompt(Instruction("1", "何か。", "", "骨"), PROMPT_FORMATS["alpaca-ja"]).text[-16:]
-    '示：\n何か。\n### 応答：\n'
+    '指示：\n何か。\n### 応答：\n'
     """
     return _lay_out(form, [], sample.instruction, sample.input)
 
