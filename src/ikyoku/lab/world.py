@@ -9,8 +9,9 @@ the one wording in which no training text ever states or asks it; the retention 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from ikyoku.lab.facts import FACTS, RELATIONS, Fact, distractors, pool, relation
 from ikyoku.metrics import choice
@@ -157,9 +158,8 @@ def _statement(fact: Fact, wording: int) -> str:
 
 def _question(rng: random.Random, fact: Fact, name: str, wording: int) -> Question:
     """A five-choice question on a fact: its answers among others of the same relation, in random order."""
-    others = [a for a in distractors(fact) if a not in fact.answers]
     while True:
-        choices = [*fact.answers, *rng.sample(others, 5 - len(fact.answers))]
+        choices = [*fact.answers, *_drawn(rng, fact.relation, distractors(fact), 5 - len(fact.answers))]
         rng.shuffle(choices)
         answer = frozenset(choices.index(a) for a in fact.answers)
         right = CHOICE_SEPARATOR.join(choices[i] for i in sorted(answer))
@@ -192,13 +192,25 @@ def _invented_facts(rng: random.Random, count: int, *, english: bool) -> list[Fa
         if subject in used:
             continue
         used.add(subject)
-        answers = (_english_name(rng),) if english else _two_or_one(rng, pool(kind.name))
-        facts.append(Fact(kind.name, subject, answers))
+        wanted = 2 if rng.random() < 0.2 else 1
+        answers = [_english_name(rng)] if english else _drawn(rng, kind.name, pool(kind.name), wanted)
+        facts.append(Fact(kind.name, subject, tuple(answers)))
     return facts
 
 
-def _two_or_one(rng: random.Random, answers: Sequence[str]) -> tuple[str, ...]:
-    return tuple(rng.sample(answers, 2 if rng.random() < 0.2 else 1))
+def _drawn(rng: random.Random, name: str, among: Collection[str], count: int) -> list[str]:
+    """Distinct answers of a relation, each as likely to come as it is often right among the facts.
+
+    So an answer that is right for many subjects stands as often among the wrong options: being common tells nothing.
+    """
+    every = [a for a in _answers(name) if a in among]
+    rng.shuffle(every)
+    return list(dict.fromkeys(every))[:count]
+
+
+@cache
+def _answers(name: str) -> tuple[str, ...]:
+    return tuple(a for f in FACTS if f.relation == name for a in f.answers)
 
 
 def _japanese_name(rng: random.Random) -> str:
