@@ -49,6 +49,18 @@ Online = Annotated[
 Model = Annotated[str | None, typer.Option("--model", help="Model folder or hub id.", show_default=False)]
 
 
+@app.callback(invoke_without_command=True)
+def about(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Make, measure and run Japanese medical language models on your own machine."""
+    if version:
+        from importlib import metadata
+
+        typer.echo(f"ikyoku {metadata.version('ikyoku')}")
+        raise typer.Exit
+
+
 @app.command()
 def tune(
     spec_file: SpecFile = None,
@@ -81,7 +93,10 @@ def evaluate(
     spec_file: SpecFile = None,
     model: Model = None,
     adapter: Annotated[str | None, typer.Option("--adapter", help="Adapter folder.", show_default=False)] = None,
-    exam: Annotated[str | None, typer.Option("--exam", help="Exam file or folder.", show_default=False)] = None,
+    exams: Annotated[list[str] | None, typer.Option("--exam", help="Exam file or folder; may be repeated.")] = None,
+    quantization: Annotated[
+        Literal["none", "nf4"], typer.Option("--quantization", help="nf4: load base and adapter as QLoRA trained them.")
+    ] = "none",
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
     new: New = False,
@@ -92,12 +107,19 @@ def evaluate(
     """Ask exams of models and print the studies' table: accuracy, exact match and Gestalt score."""
     from ikyoku.specs import EvaluateSpec
 
-    given: dict[str, Any] = {"models": [{"path": model, "adapter": adapter}]} if model else {}
+    given: dict[str, Any] = {}
     if adapter and not model:
         raise SpecError("--adapter: name its base with --model. In a spec it stands beside the base: models.0.adapter.")
-    if model and adapter:  # what tuning adds shows only beside the base
-        given["models"].insert(0, {"path": model})
-    spec = _spec(EvaluateSpec, spec_file, given | ({"exams": [{"path": exam}]} if exam else {}), overrides)
+    if quantization != "none" and not model:
+        raise SpecError(
+            "--quantization: goes with --model. In a spec it stands beside the base: models.0.quantization."
+        )
+    if model:  # what tuning adds shows only beside the base
+        loaded = {"path": model, "quantization": quantization}
+        given["models"] = [loaded, loaded | {"adapter": adapter}] if adapter else [loaded]
+    if exams:
+        given["exams"] = [{"path": path} for path in exams]
+    spec = _spec(EvaluateSpec, spec_file, given, overrides)
     if dry_run:
         _go_offline(online)
         from ikyoku.jobs import evaluate as job

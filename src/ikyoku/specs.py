@@ -65,6 +65,7 @@ class ModelSpec(Spec):
         if self.label:
             return self.label
         base = Path(self.path).name or self.path
+        base = base if self.quantization == "none" else f"{base} ({self.quantization})"
         return f"{base}+{Path(self.adapter).name}" if self.adapter else base
 
 

@@ -222,4 +222,4 @@ def test_a_hub_id_that_is_not_in_the_cache() -> None:
     with pytest.raises(ModelError) as caught:
         load_tokenizer("example/none")
     assert "\n" not in str(caught.value)
-    assert "Offline, a hub id must lie in the local cache" in str(caught.value)
+    assert "no such hub id in the local cache" in str(caught.value)

@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ikyoku import offline
+from ikyoku.models.local import quiet
 from ikyoku.offline import Attempt, Guard, Refused
+from ikyoku.provenance import revision
 
 LIBRARIES = (
     *("torch", "transformers", "tokenizers", "huggingface_hub", "hf-xet", "datasets", "accelerate", "peft", "trl"),
@@ -129,7 +131,7 @@ def offline_proof(say: Callable[[str], None] = lambda line: None) -> Proof:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    found = {"ikyoku": f"{version('ikyoku')} ({revision() or 'no git revision'})"}
     for name in LIBRARIES:
         try:
             found[name] = version(name)
@@ -258,20 +260,16 @@ def _without_ci() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Turns the libraries' own progress bars off, and on again if they were."""
-    from transformers.utils import logging
-
+    """Turns the libraries' own bars and notices off, and on again if they were."""
     import datasets
 
-    bars = logging.is_progress_bar_enabled(), datasets.are_progress_bars_disabled()
-    logging.disable_progress_bar()
+    shown = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
-        yield
+        with quiet():
+            yield
     finally:
-        if bars[0]:
-            logging.enable_progress_bar()
-        if not bars[1]:
+        if shown:
             datasets.enable_progress_bars()
 
 
@@ -358,7 +356,7 @@ def render(proof: Proof) -> str:
     probes = [f"{'refused' if p.refused_by else 'NOT REFUSED'}  {p.name}\n           {p.how}" for p in proof.probes]
     steps = [f"{'done  ' if s.fault is None else 'FAILED'} {s.seconds:5.1f} s  {s.name}" for s in proof.steps]
     sections = [
-        ("Statement of no network egress / 外部通信なしの確認書", [f"Verdict / 判定: {proof.verdict}", *proof.faults]),
+        ("Statement on network egress / 外部通信に関する確認書", [f"Verdict / 判定: {proof.verdict}", *proof.faults]),
         (
             "Date and machine / 日時・機器",
             [
@@ -382,6 +380,8 @@ def render(proof: Proof) -> str:
 
 
 _LIMITS = [
+    "本確認の対象は、このプロセス内のPythonコードの通信だけである。コンパイル済みコード、他のプログラム、プロキシの通信は",
+    "検出できない。ファイアウォール等による遮断と、下記コマンドによるOS側の記録での確認を併せて行うこと。",
     "The guard sees what Python code does in this process. It does not see the sockets of compiled code (NCCL, gloo,",
     "Rust), other programs, or a proxy on this machine. Nothing was sent by the attempts above: they were refused",
     "before the operating system was asked. Please also enforce it outside Python, by a firewall or a namespace:",

@@ -139,7 +139,7 @@ def _cell(
     if missing:
         raise RunError(
             f"samples.jsonl: {len(missing)} of {len(questions)} questions have no reply for {model.name}, {form}, "
-            f"{shots}-shot, {exam.name} ({', '.join(missing[:5])}). Give the evaluate command again."
+            f"{shots}-shot, {exam.name} ({', '.join(missing[:5])}). Give the evaluate command with --new."
         )
     scored = [sample_scores(replies[q.id]["completion"], q) for q in questions]
     finish = Counter(replies[q.id]["finish"] for q in questions)
@@ -209,12 +209,12 @@ def _compare(spec: EvaluateSpec, cells: list[dict[str, Any]]) -> None:
 def _base_of(model: ModelSpec, models: Sequence[ModelSpec]) -> str | None:
     """What a model is compared with: its base where it is tuned; the first of the list where no model is.
 
-    Of several bases in one folder it is the one that is loaded the same way.
+    A base counts that is loaded the same way: beside a 4-bit one the difference would not be the tuning's alone.
     """
     if model.adapter:
-        bases = [m for m in models if m.adapter is None and _folder(m) == _folder(model)]
-        alike = [m for m in bases if (m.quantization, m.dtype) == (model.quantization, model.dtype)]
-        return next((m.name for m in (*alike, *bases)), None)
+        wanted = (_folder(model), model.quantization, model.dtype)
+        bases = (m for m in models if m.adapter is None and (_folder(m), m.quantization, m.dtype) == wanted)
+        return next((m.name for m in bases), None)
     alone = all(m.adapter is None for m in models)
     return models[0].name if alone and model.name != models[0].name else None
 

@@ -33,7 +33,7 @@ def prompt_ids(prompt: Prompt, tokenizer: Any) -> list[int]:
     if prompt.messages:
         # The template writes its own beginning of text, where the model wants one.
         return _ids(chat_text(prompt.messages, tokenizer, asked=True, where="the prompt"), tokenizer)
-    ids = list(tokenizer(prompt.text)["input_ids"])
+    ids = list(tokenizer(prompt.text, verbose=False)["input_ids"])
     while ids and ids[-1] == tokenizer.eos_token_id:
         ids.pop()
     return ids
@@ -129,4 +129,4 @@ def _spans(whole: str, marks: Sequence[tuple[int, int]], tokenizer: Any) -> tupl
 
 
 def _ids(text: str, tokenizer: Any) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

@@ -282,10 +282,16 @@ def _readable(path: str) -> Iterator[None]:
             raise ModelError(
                 f"{path}: no weights as safetensors in the local cache. A pickle (.bin) is not loaded: {CONVERT}"
             ) from None
-        raise ModelError(
-            f"{path}: cannot be loaded: {_first_line(error)} "
-            "Offline, a hub id must lie in the local cache; put the model's folder there or name the folder."
-        ) from None
+        if Path(path).expanduser().is_dir():
+            raise ModelError(
+                f"{path}: cannot be loaded: {_first_line(error)} The folder is incomplete or damaged; copy it again."
+            ) from None
+        if "cached files" in str(error) or "Repo id" in str(error):  # transformers' words for a miss, hub's for no id
+            raise ModelError(
+                f"{path}: no such folder, and no such hub id in the local cache. Name a folder, put the model into "
+                "the cache, or allow the download with --online."
+            ) from None
+        raise ModelError(f"{path}: cannot be loaded: {_first_line(error)}") from None
 
 
 def _first_line(error: Exception) -> str:
