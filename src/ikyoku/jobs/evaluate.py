@@ -231,7 +231,8 @@ def dry_run(spec: EvaluateSpec) -> str:
         ]
     lines.append(f"replies   {total} in {len(planned.cells)} cells, at most {spec.max_new_tokens} tokens each")
     lines += [f"not ready {fault}" for fault in _faults(spec)]
-    question, prompt = planned.cells[0].batches[0][0]
+    first = planned.selections[0][1].questions[0]
+    question, prompt = next(pair for b in planned.cells[0].batches for pair in b if pair[0] is first)
     text = prompt.text or "\n".join(f"[{m.role}] {m.content}" for m in prompt.messages)
     return "\n".join([*lines, "", f"First prompt ({planned.cells[0].exam}, {question.id}):", "", text])
 
