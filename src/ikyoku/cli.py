@@ -155,7 +155,7 @@ def demo(
     """Make two pocket models on this machine, evaluate them, tune them, evaluate them again. No download."""
     from ikyoku.specs import DemoSpec
 
-    done = _start(_spec(DemoSpec, None, {"name": size, "size": size}, overrides), runs, new, online=False)
+    done = _start(_spec(DemoSpec, None, {"size": size}, overrides), runs, new, online=False)
     _tell(done, as_json, _table(done.folder / done.result["evaluation"]))
 
 

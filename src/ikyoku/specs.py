@@ -32,7 +32,8 @@ ItemListName = Literal[
 Integer = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
-Name = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Name = Field(default="run", pattern=NAME)
 
 
 class Spec(BaseModel):
@@ -186,7 +187,7 @@ class TuneSpec(Spec):
 class DemoSpec(Spec):
     """`ikyoku demo`: pocket models made on this machine, evaluated, tuned, evaluated again."""
 
-    name: str = Name
+    name: str = Field(default="pocket-lab", pattern=NAME)
     """Names the run folder."""
     size: Literal["tiny", "pocket"] = "pocket"
     """tiny shows the mechanism in under a minute; pocket shows the effect."""
