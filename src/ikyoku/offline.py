@@ -76,7 +76,7 @@ _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "NO
 
 # Modules that carry other people's requests: not the answer to "who tried?".
 _TRANSPORT = frozenset(
-    "aiohttp anyio asyncio concurrent contextlib encodings fsspec ftplib h11 h2 http httpcore httpcore2 httpx httpx2 "  # noqa: SIM905
+    "aiohttp anyio asyncio concurrent contextlib encodings fsspec ftplib h11 h2 http httpcore httpcore2 httpx httpx2 "  # noqa: SIM905 short
     "logging requests selectors smtplib sniffio socket socketserver ssl threading urllib urllib3 xmlrpc".split()
 )
 
@@ -353,7 +353,7 @@ def _correct_constants(guard: Guard) -> None:
 
 
 def _family(sock: Any) -> int:
-    return int(_PLAIN.family.__get__(sock))  # type: ignore[attr-defined]
+    return int(_PLAIN.family.__get__(sock))  # type: ignore[attr-defined]  # a slot of C
 
 
 def _host_and_port(address: Any) -> tuple[str, int | None]:

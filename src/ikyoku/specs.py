@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 from pydantic_core import ErrorDetails
 
 from ikyoku.errors import SpecError, together
-from ikyoku.prompts import PROMPT_FORMATS
 
 PromptFormatName = Literal[
     "alpaca-ja", "medical-top-ja", "medical-inside-ja", "alpaca-en", "medical-top-en", "chat", "chat-ja"
@@ -385,6 +384,3 @@ def _spec_within(annotation: Any) -> type[Spec] | None:
     if get_origin(annotation) is None:
         return None
     return next((s for a in get_args(annotation) if (s := _spec_within(a))), None)
-
-
-assert set(get_args(PromptFormatName)) == set(PROMPT_FORMATS), "specs and prompts name the same formats"  # noqa: S101

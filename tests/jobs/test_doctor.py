@@ -114,7 +114,7 @@ def test_the_commands_it_advises_are_commands() -> None:
     for line in advised:
         verb, *arguments = shlex.split(line)
         with group.make_context("ikyoku", [verb, *arguments]) as context:
-            command = group.get_command(context, verb)  # type: ignore[attr-defined]
+            command = group.get_command(context, verb)  # type: ignore[attr-defined]  # a click group
             assert command.make_context(verb, arguments).params["offline"] is True
 
 
