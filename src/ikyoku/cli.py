@@ -8,24 +8,15 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from ikyoku.console import check_file, go_offline, read_spec, start, table, tell
 from ikyoku.errors import IkyokuError, SpecError
-
-if TYPE_CHECKING:
-    from ikyoku.jobs import Finished
-    from ikyoku.runs import Progress
-    from ikyoku.specfile import AnySpec
-    from ikyoku.specs import Spec
 
 app = typer.Typer(
     help="ikyoku (医局): make, measure and run Japanese medical language models on your own machine.",
@@ -78,15 +69,15 @@ def tune(
     from ikyoku.specs import TuneSpec
 
     given: dict[str, Any] = {"model": {"path": model}} if model else {}
-    spec = _spec(TuneSpec, spec_file, given | ({"data": data} if data else {}), overrides)
+    spec = read_spec(TuneSpec, spec_file, given | ({"data": data} if data else {}), overrides)
     if dry_run:
-        _go_offline(online)
+        go_offline(online)
         from ikyoku.jobs import tune as job
 
         typer.echo(job.dry_run(spec))
         return
-    done = _start(spec, runs, new, online)
-    _tell(done, as_json, f"adapter: {done.folder / done.result['adapter']}")
+    done = start(spec, runs, new, online)
+    tell(done, as_json, f"adapter: {done.folder / done.result['adapter']}")
 
 
 @app.command()
@@ -126,9 +117,9 @@ def evaluate(
         given["models"] = [loaded, loaded | {"adapter": adapter}] if adapter else [loaded]
     if exams:
         given["exams"] = [{"path": path} for path in exams]
-    spec = _spec(EvaluateSpec, spec_file, given, overrides)
+    spec = read_spec(EvaluateSpec, spec_file, given, overrides)
     if dry_run:
-        _go_offline(online)
+        go_offline(online)
         from ikyoku.jobs import evaluate as job
 
         told = job.dry_run(spec)
@@ -136,8 +127,8 @@ def evaluate(
         if any(line.startswith(job.NOT_READY) for line in told.splitlines()):
             raise typer.Exit(2)
         return
-    done = _start(spec, runs, new, online)
-    _tell(done, as_json, _table(done.folder))
+    done = start(spec, runs, new, online)
+    tell(done, as_json, table(done.folder))
 
 
 @app.command()
@@ -149,7 +140,7 @@ def score(
     from ikyoku.jobs.score import score as job
 
     scores = job(run)
-    typer.echo(json.dumps(scores, ensure_ascii=False) if as_json else _table(run))
+    typer.echo(json.dumps(scores, ensure_ascii=False) if as_json else table(run))
 
 
 @app.command()
@@ -165,7 +156,7 @@ def compare(
     from ikyoku.runs import write_atomically
 
     if page:
-        _check_file(page)
+        check_file(page)
     found = job(run_a, run_b)
     if page:
         write_atomically(page, comparison_page(name=f"{found['a']} / {found['b']}", comparison=found))
@@ -185,8 +176,8 @@ def demo(
     """Make two pocket models on this machine, evaluate them, tune them, evaluate them again. No download."""
     from ikyoku.specs import DemoSpec
 
-    done = _start(_spec(DemoSpec, None, {"size": size}, overrides), runs, new, online=False)
-    _tell(done, as_json, _table(done.folder / done.result["evaluation"]))
+    done = start(read_spec(DemoSpec, None, {"size": size}, overrides), runs, new, online=False)
+    tell(done, as_json, table(done.folder / done.result["evaluation"]))
 
 
 @app.command()
@@ -198,7 +189,7 @@ def doctor(
     if not offline:
         raise SpecError("doctor: say what to check. At present: --offline.")
     if out:
-        _check_file(out)
+        check_file(out)
     from ikyoku.jobs import doctor as job
     from ikyoku.runs import write_atomically
 
@@ -231,82 +222,3 @@ def main() -> None:
             traceback.print_exc(file=file)
         typer.echo(f"ikyoku: a fault of ikyoku's own ({type(error).__name__}). Please report {file.name}.", err=True)
         raise SystemExit(1) from None
-
-
-def _check_file(path: Path) -> None:
-    """Refuses a file that could not be written, before the work for it is done."""
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise SpecError(f"{path}: cannot be written. Name a file in a folder that is there and can be written to.")
-
-
-def _spec(kind: type[AnySpec], path: Path | None, given: Mapping[str, Any], overrides: list[str] | None) -> AnySpec:
-    """The spec of a file, or of the options where there is none, with --set laid over it."""
-    from ikyoku.specfile import load, override, parse
-
-    if path:
-        if given:
-            raise SpecError(
-                f"{', '.join(given)}: given beside {path}. Change a spec with --set, for example --set data=FILE."
-            )
-        return load(kind, path, overrides or [])
-    return parse(kind, override(given, overrides or []), source="options")
-
-
-def _start(spec: Spec, runs: Path, new: bool, online: bool) -> Finished:
-    _go_offline(online)
-    from ikyoku.jobs import start
-
-    with _progress() as progress:
-        return start(spec, root=runs, new=new, online=online, progress=progress)
-
-
-def _go_offline(online: bool) -> None:
-    from ikyoku import offline
-
-    offline.switch_off_telemetry() if online else offline.switch_on()
-
-
-def _tell(done: Finished, as_json: bool, text: str) -> None:
-    if as_json:
-        typer.echo(json.dumps({"run": str(done.folder), "result": done.result}, ensure_ascii=False))
-        return
-    typer.echo(text)
-    again = " (finished before; --new runs it again)" if done.before else ""
-    typer.echo(f"\nrun: {done.folder}{again}\npage: {done.folder / 'summary.html'}")
-
-
-def _table(folder: Path) -> str:
-    from ikyoku.pages import evaluation_table
-
-    return evaluation_table(json.loads((folder / "scores.json").read_text(encoding="utf-8")))
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A progress bar per kind of work, on a terminal; nothing elsewhere."""
-    from ikyoku.runs import silent
-
-    if not sys.stderr.isatty():
-        yield silent
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),  # a label may hold brackets
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
-
-        def progress(what: str, done: int, total: int) -> None:
-            key = what.split(",")[0].split(" · ")[0]
-            if key not in tasks:
-                tasks[key] = bars.add_task(what, total=total)
-            bars.update(tasks[key], description=what, completed=done, total=total)
-
-        yield progress

@@ -1,0 +1,1 @@
+"""A candidate of a search, written in place into a live model."""

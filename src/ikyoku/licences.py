@@ -1,0 +1,1 @@
+"""Licences of models, and what they ask of a merge."""

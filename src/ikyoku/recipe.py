@@ -1,0 +1,1 @@
+"""mergekit's YAML, read, written and understood."""
