@@ -14,9 +14,9 @@ import pytest
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
-def _figures(script: str) -> dict[str, Any]:
+def _figures(script: str, *arguments: object) -> dict[str, Any]:
     """Runs a benchmark in small and returns the JSON object with which it ends."""
-    command = [sys.executable, str(FOLDER / script), "--quick"]
+    command = [sys.executable, str(FOLDER / script), "--quick", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -43,3 +43,17 @@ def test_replies_do_not_depend_on_the_batch() -> None:
         found = figures[workload]
         assert found["same_replies"] == found["questions"] == 8
         assert found["ended_by_themselves"] > 0
+
+
+def test_a_merge_is_measured_beside_mergekit_where_that_is(tmp_path: Path) -> None:
+    figures = _figures("bench_merge.py", "--cache", tmp_path)
+    found = figures["methods"]["ties"]
+    weights = figures["machine"]["parameters"] * 2
+    assert figures["name"] == "merge"
+    assert found["ikyoku"]["written"] >= weights
+    assert found["ikyoku"]["peak_bytes"] == figures["peak_bytes"] > weights
+    assert found["copy"]["read_calls"] >= 4 * weights
+    assert list(tmp_path.glob("*/.*")) == []
+    if "mergekit" in found:
+        assert figures["ratios"]["ties"] > 0
+        assert found["difference"]["largest"] < 0.01

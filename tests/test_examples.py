@@ -1,8 +1,9 @@
-"""The examples: each spec loads and runs dry as it is; the tuning specs also with a model that is on this machine."""
+"""The examples: each spec loads and runs dry as it is, or, tuning and merging, with models that are on this machine."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -11,18 +12,22 @@ import pytest
 from ikyoku.datasets.exams import write_exam
 from ikyoku.datasets.instructions import read_instructions
 from ikyoku.errors import DataError
-from ikyoku.jobs import evaluate, tune
+from ikyoku.jobs import evaluate, merge, tune
+from ikyoku.recipe import models_of, notes, read_recipe, recipe_yaml
 from ikyoku.specfile import load, to_yaml
-from ikyoku.specs import EvaluateSpec, TuneSpec
+from ikyoku.specs import EvaluateSpec, EvolveSpec, MergeSpec, RecipeSpec, Spec, TuneSpec
 from ikyoku.types import Conversation, Instruction, Question
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 SPECS = sorted(EXAMPLES.glob("*.yaml"))
 TUNE = [path for path in SPECS if path.name.startswith("tune-")]
+MERGE = [path for path in SPECS if path.name.startswith("merge-")]
+KINDS: dict[str, type[Spec]] = {"tune": TuneSpec, "evaluate": EvaluateSpec, "merge": RecipeSpec, "evolve": EvolveSpec}
 EVALUATE = EXAMPLES / "evaluate-igakuqa.yaml"
 
 each_tuning = pytest.mark.parametrize("path", TUNE, ids=lambda p: p.stem)
+each_recipe = pytest.mark.parametrize("path", MERGE, ids=lambda p: p.stem)
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +47,8 @@ def _exam(folder: Path) -> Path:
 
 
 def test_every_example_belongs_to_a_verb() -> None:
-    assert {path.name.split("-")[0] for path in SPECS} == {"tune", "evaluate"}
-    assert len(TUNE) == 3
+    assert {"tune", "evaluate", "merge"} <= {path.name.split("-")[0] for path in SPECS} <= KINDS.keys()
+    assert (len(TUNE), len(MERGE)) == (3, 4)
 
 
 # tuning
@@ -146,16 +151,48 @@ def test_the_server_is_planned_without_reaching_it(tmp_path: Path) -> None:
     assert "replies   20 in 4 cells" in evaluate.dry_run(spec)
 
 
+# merging
+
+
+@each_recipe
+def test_a_recipe_runs_dry_with_models(path: Path, tiny_bases: dict[str, Path], tmp_path: Path) -> None:
+    """Copies of a tiny model stand in for the hub's, and its layers for theirs."""
+    recipe = read_recipe(path)
+    assert notes(recipe) == ()
+    text = path.read_text(encoding="utf-8").replace("[0, 32]", "[0, 2]")
+    for number, model in enumerate(models_of(recipe)):
+        shutil.copytree(tiny_bases["tiny-ja"], tmp_path / f"model-{number}")
+        text = text.replace(f"model: {model}\n", f"model: {tmp_path}/model-{number}\n")
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+    said = merge.dry_run(MergeSpec(recipe=read_recipe(tmp_path / "recipe.yaml")))
+    assert f"{recipe.merge_method}: " in said
+    for number in range(len(models_of(recipe))):
+        assert f"{tmp_path}/model-{number}" in said
+
+
+def test_the_third_studys_recipe() -> None:
+    """What it merges and searches: JRadiEvo, released code; its base and four models are the paper's."""
+    recipe = read_recipe(EXAMPLES / "merge-jradievo.yaml")
+    assert (recipe.base_model, len(recipe.models)) == ("meta-llama/Meta-Llama-3-8B", 4)
+    assert recipe.parameters == {"weight": 0.5, "density": 0.5, "drop": 0.5, "lambda": 1.0}
+
+
+@each_recipe
+def test_a_recipe_comes_back_from_what_is_written(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(recipe_yaml(read_recipe(path)), encoding="utf-8")
+    assert read_recipe(tmp_path / "recipe.yaml") == read_recipe(path)
+
+
 # the files
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
 def test_the_record_of_an_example_gives_it_back(path: Path, tmp_path: Path) -> None:
-    kind = TuneSpec if path in TUNE else EvaluateSpec
+    kind = KINDS[path.name.split("-")[0]]
     spec = load(kind, path)
     (tmp_path / "spec.yaml").write_text(to_yaml(spec), encoding="utf-8")
     assert load(kind, tmp_path / "spec.yaml") == spec
-    assert spec.name != "run"
+    assert spec.model_dump()["name"] != "run"
 
 
 def test_the_data() -> None:

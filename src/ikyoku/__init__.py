@@ -20,20 +20,44 @@ if TYPE_CHECKING:
 
     from ikyoku.errors import IkyokuError
     from ikyoku.jobs import Finished
-    from ikyoku.specs import DemoSpec, EndpointSpec, EvaluateSpec, ExamSpec, LoraSpec, ModelSpec, TuneSpec
+    from ikyoku.specs import (
+        CandidateParentSpec,
+        DemoSpec,
+        EndpointSpec,
+        EvaluateSpec,
+        EvolveSpec,
+        ExamSpec,
+        FitnessSpec,
+        LoraSpec,
+        MergeSpec,
+        ModelSpec,
+        RecipeSpec,
+        SearchSpec,
+        SpaceSpec,
+        TuneSpec,
+    )
 
 __all__ = [
+    "CandidateParentSpec",
     "DemoSpec",
     "EndpointSpec",
     "EvaluateSpec",
+    "EvolveSpec",
     "ExamSpec",
+    "FitnessSpec",
     "IkyokuError",
     "LoraSpec",
+    "MergeSpec",
     "ModelSpec",
+    "RecipeSpec",
+    "SearchSpec",
+    "SpaceSpec",
     "TuneSpec",
     "compare",
     "demo",
     "evaluate",
+    "evolve",
+    "merge",
     "score",
     "tune",
 ]
@@ -48,6 +72,23 @@ def tune(spec: TuneSpec, **options: Any) -> Finished:
 
 def evaluate(spec: EvaluateSpec, **options: Any) -> Finished:
     """Asks exams of models; options as in `ikyoku.jobs.start`."""
+    return _start(spec, options)
+
+
+def merge(spec: MergeSpec, **options: Any) -> Finished:
+    """Merges models by a recipe into one checkpoint; options as in `ikyoku.jobs.start`."""
+    return _start(spec, options)
+
+
+def evolve(spec: EvolveSpec, *, join: bool = False, **options: Any) -> Finished:
+    """Searches for the best merge of parents; options as in `ikyoku.jobs.start`.
+
+    With `join` it helps a search that another process began, in a storage that both reach: see `ikyoku.jobs.join`.
+    """
+    if join:
+        from ikyoku.jobs.join import join as job
+
+        return job(spec, **options)
     return _start(spec, options)
 
 

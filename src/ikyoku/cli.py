@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import tempfile
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ikyoku.console import check_file, go_offline, read_spec, start, table, tell
+from ikyoku.console import check_file, go_offline, progress_bars, read_spec, start, table, tell
 from ikyoku.errors import IkyokuError, SpecError
+
+if TYPE_CHECKING:
+    from ikyoku.specs import MergeSpec
 
 app = typer.Typer(
     help="ikyoku (医局): make, measure and run Japanese medical language models on your own machine.",
@@ -129,6 +133,85 @@ def evaluate(
         return
     done = start(spec, runs, new, online)
     tell(done, as_json, table(done.folder))
+
+
+@app.command()
+def merge(
+    recipe: Annotated[Path, typer.Argument(help="Recipe, mergekit's YAML; or a spec.", show_default=False)],
+    out: Annotated[Path | None, typer.Argument(help="New folder for the checkpoint.", show_default=False)] = None,
+    into: Annotated[
+        str | None,
+        typer.Option("--into", help="Model that the output is built on, such as a VLM.", show_default=False),
+    ] = None,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    new: New = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    online: Online = False,
+) -> None:
+    """Merge models by a recipe into one checkpoint; language models also into a vision-language model's."""
+    spec = _merge_spec(recipe, out, into, overrides or [])
+    if dry_run:
+        go_offline(online)
+        from ikyoku.jobs import merge as job
+
+        typer.echo(job.dry_run(spec))
+        return
+    done = start(spec, runs, new, online)
+    tell(done, as_json, f"checkpoint: {done.folder / done.result['out']}")
+
+
+def _merge_spec(path: Path, out: Path | None, into: str | None, overrides: list[str]) -> MergeSpec:
+    """The spec of a recipe, whose keys --set may name too, or of a spec's file."""
+    from ikyoku.specfile import override, parse, read_yaml
+    from ikyoku.specs import MergeSpec
+    from ikyoku.specs.base import NAME
+
+    values: dict[str, Any] = read_yaml(path)
+    if "recipe" not in values:
+        named = {"name": path.stem} if re.fullmatch(NAME, path.stem) else {}
+        values = {"recipe": values} | named
+        known = MergeSpec.model_fields
+        overrides = [text if re.split(r"[.=]", text)[0] in known else f"recipe.{text}" for text in overrides]
+    values |= {key: str(value) for key, value in (("out", out), ("into", into)) if value is not None}
+    return parse(MergeSpec, override(values, overrides), source=str(path))
+
+
+@app.command()
+def evolve(
+    spec_file: SpecFile = None,
+    join: Annotated[
+        bool, typer.Option("--join", help="Help a search that another process began; needs search.storage.")
+    ] = False,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    new: New = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    online: Online = False,
+) -> None:
+    """Search for the best merge of several models on development questions, and test it on untouched ones."""
+    from ikyoku.specs import EvolveSpec
+
+    spec = read_spec(EvolveSpec, spec_file, {}, overrides)
+    if dry_run:
+        go_offline(online)
+        from ikyoku.jobs import evolve as job
+
+        typer.echo(job.dry_run(spec))
+        return
+    if join:
+        from ikyoku.jobs.join import join as help_with
+
+        with progress_bars() as progress:
+            done = help_with(spec, root=runs, online=online, progress=progress)
+        tell(done, as_json, ", ".join(f"{name}: {count} candidates" for name, count in done.result["joined"].items()))
+        return
+    done = start(spec, runs, new, online)
+    from ikyoku.pages import evolution_text
+
+    tell(done, as_json, evolution_text(json.loads((done.folder / "scores.json").read_text(encoding="utf-8"))))
 
 
 @app.command()

@@ -7,6 +7,8 @@ named here too, so that a job finds everything that people read in one place.
 from ikyoku.pages.comparison import comparison_page
 from ikyoku.pages.demo import demo_page
 from ikyoku.pages.evaluation import evaluation_page
+from ikyoku.pages.evolution import evolution_page
+from ikyoku.pages.merge import merging_page
 from ikyoku.pages.tuning import tuning_page
 from ikyoku.tables import (
     comparison_text,
@@ -14,6 +16,7 @@ from ikyoku.tables import (
     evaluation_latex,
     evaluation_markdown,
     evaluation_table,
+    evolution_text,
 )
 
 __all__ = [
@@ -25,5 +28,8 @@ __all__ = [
     "evaluation_markdown",
     "evaluation_page",
     "evaluation_table",
+    "evolution_page",
+    "evolution_text",
+    "merging_page",
     "tuning_page",
 ]

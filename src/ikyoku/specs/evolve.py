@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from ikyoku.errors import SpecError, together
 from ikyoku.specs.base import Flag, Integer, Label, Name, Number, Spec
 from ikyoku.specs.exams import ExamSpec
 from ikyoku.specs.formats import FormatName
@@ -19,7 +23,18 @@ class CandidateParentSpec(Spec):
     adapter: str | None = None
     """Folder of a LoRA adapter that is merged into it."""
     label: Label | None = None
-    """How tables name it; by default the folder's name."""
+    """How tables and parameters name it; by default the folder's name, with the adapter's."""
+
+    @property
+    def name(self) -> str:
+        """The label, or one made of the folders' names."""
+        base = Path(self.path).name or self.path
+        return self.label or (f"{base}+{Path(self.adapter).name}" if self.adapter else base)
+
+    @property
+    def reference(self) -> str:
+        """The parent as a recipe names it: PATH, or PATH+ADAPTER."""
+        return f"{self.path}+{self.adapter}" if self.adapter else self.path
 
 
 class SpaceSpec(Spec):
@@ -45,17 +60,26 @@ class FitnessSpec(Spec):
 
     exam: ExamSpec
     """The development split of an exam. A test split is refused."""
-    metric: Literal["likelihood", "extracted_accuracy", "exact_match", "gestalt"] = "extracted_accuracy"
-    """likelihood: share of questions whose right option is the likeliest, no text is generated; the others are those
-    of `ikyoku evaluate`, on generated replies."""
+    metric: Literal["extracted_accuracy", "exact_match", "gestalt", "likelihood", "probability"] = "extracted_accuracy"
+    """The first three are those of `ikyoku evaluate`, on generated replies. No text is generated for the others:
+    likelihood is the share of questions whose right option is the likeliest, probability the mean probability of the
+    right option among all that are allowed, which also tells apart candidates that answer alike."""
     format: FormatName = "alpaca-ja"
     """Prompt format."""
     shots: Literal[0, 1, 3] = 0
     """Answered questions before the asked one."""
+    limit: Integer | None = Field(default=None, ge=1)
+    """Use only so many of its questions, drawn by the seed."""
     weight: Number = Field(default=1.0, gt=0)
-    """Weight in the sum that is maximised."""
+    """Weight in the weighted mean that is maximised."""
     japanese: Flag = False
-    """A reply that is not Japanese counts as wrong."""
+    """A reply that is not Japanese counts as wrong: see docs/how-to-evolve.md for the rule."""
+
+    @property
+    def name(self) -> str:
+        """Exam, metric, and how it is asked where that is not the usual way."""
+        asked = ", ".join([self.metric, *([self.format] if self.format != "alpaca-ja" else [])])
+        return f"{self.exam.name} ({asked}{f', {self.shots}-shot' if self.shots else ''})"
 
 
 class SearchSpec(Spec):
@@ -66,10 +90,11 @@ class SearchSpec(Spec):
     trials: Integer = Field(default=200, ge=1)
     """Candidates, of all processes together."""
     prune: Flag = True
-    """Stop a candidate that is clearly worse than the best on the questions asked so far (Wilcoxon signed rank)."""
-    storage: str | None = None
+    """Stop a candidate that is clearly worse than the best on the questions asked so far (Wilcoxon signed rank). Of no
+    effect where every fitness is an objective of its own."""
+    storage: str | None = Field(default=None, pattern=r"^(postgresql\+psycopg://|sqlite:///|journal:).+$")
     """Database of the study: postgresql+psycopg://…, sqlite:///…, or journal:FILE; by default SQLite in the run
-    folder. Several machines join through PostgreSQL."""
+    folder. Several machines join through PostgreSQL. A password is not written here: see docs/how-to-evolve.md."""
     random_baseline: Flag = True
     """Also search at random with the same budget, for comparison."""
     seed: Integer = Field(default=0, ge=0)
@@ -82,7 +107,7 @@ class EvolveSpec(Spec):
     name: str = Name
     """Names the run folder."""
     base: str
-    """The model that the task vectors are differences to."""
+    """The model that the task vectors are differences to: a folder or hub id."""
     parents: tuple[CandidateParentSpec, ...] = Field(min_length=1)
     """Models that are merged."""
     into: str | None = None
@@ -92,9 +117,10 @@ class EvolveSpec(Spec):
     space: SpaceSpec = SpaceSpec()
     """What is searched."""
     fitness: tuple[FitnessSpec, ...] = Field(min_length=1)
-    """What a candidate is judged by."""
+    """What a candidate is judged by: development splits."""
     test: tuple[ExamSpec, ...] = ()
-    """Untouched test splits, asked once at the end: of the best, the parents, the uniform merge, random search."""
+    """Untouched test splits, asked once at the end: of the best, the parents, the uniform merge, random search. They
+    are asked as the first fitness is."""
     search: SearchSpec = SearchSpec()
     """How it is searched."""
     held_out: Number = Field(default=0.25, ge=0, lt=1)
@@ -107,3 +133,45 @@ class EvolveSpec(Spec):
     """Questions in one batch."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of the candidate in memory and of the checkpoint that is written."""
+    trust_remote_code: Flag = False
+    """Run Python code that comes with the models. Recorded in the run's provenance."""
+
+    def model_post_init(self, _: object) -> None:
+        """Checks what no single field can."""
+        if faults := [*self._bounds(), *self._names()]:
+            raise SpecError(together(faults))
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Names of what is maximised: every fitness by itself with nsga2, else their weighted mean."""
+        several = self.search.sampler == "nsga2" and len(self.fitness) > 1
+        return tuple(fitness.name for fitness in self.fitness) if several else ("fitness",)
+
+    def _bounds(self) -> Iterator[str]:
+        for key, least, most in (("weight", None, None), ("density", 0.0, 1.0), ("scale", None, None)):
+            bounds = getattr(self.space, key)
+            if bounds is None:
+                continue
+            low, high = bounds
+            if low > high or (least is not None and low < least) or (most is not None and high > most):
+                within = f" within {least:g} and {most:g}" if least is not None and most is not None else ""
+                yield f"space.{key}: found {low:g} to {high:g}; wanted the lower bound first{within}."
+        if self.space.preset == "jradievo" and self.method != "jradievo":
+            yield f"space.preset: jradievo searches the method jradievo, found method: {self.method}. Set method too."
+        if re.match(r"[\w+]+://[^/@]*:[^/@]+@", self.search.storage or ""):
+            yield (
+                "search.storage: holds a password, which the run folder would keep. Leave it out; it is taken from "
+                "the variable PGPASSWORD or the file ~/.pgpass."
+            )
+
+    def _names(self) -> Iterator[str]:
+        for key, names in (
+            ("parents", [parent.name for parent in self.parents]),
+            ("fitness", [fitness.name for fitness in self.fitness]),
+            ("test", [exam.name for exam in self.test]),
+        ):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                yield f"{key}: {', '.join(twice)} named twice. Give each a label of its own."
+        references = [parent.reference for parent in self.parents]
+        if twice := sorted({name for name in references if references.count(name) > 1}):
+            yield f"parents: {', '.join(twice)} stands twice. A larger weight does the same."

@@ -1,0 +1,162 @@
+"""What a search will do: its models, its space, its questions, read, checked and laid out before a weight is read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ikyoku.checkpoints import open_checkpoint
+from ikyoku.datasets.splits import Development, Given, Test, part
+from ikyoku.errors import IkyokuError, SpecError, together
+from ikyoku.jobs.fitness import Fitness, Item, final_items
+from ikyoku.jobs.plan import plan, read_by
+from ikyoku.merge_plan import MergePlan, plan_merge, reparametrised
+from ikyoku.prompts import PromptFormat
+from ikyoku.recipe import method_of
+from ikyoku.runs import spec_hash
+from ikyoku.search.genome import Gene, recipe_values, space_of
+from ikyoku.search.space import Space, uniform
+from ikyoku.specfile import parse, read_format
+from ikyoku.specs import EvaluateSpec, EvolveSpec, ExamSpec, ModelSpec, RecipeSpec
+from ikyoku.specs.recipe import ParentSpec
+
+if TYPE_CHECKING:
+    from ikyoku.merging import Method
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """A search, ready to begin.
+
+    `parents` are references as recipes have them, by the names that parameters have; `plan` is that of the uniform
+    merge; `finals` are the questions of each of `tests`.
+    """
+
+    spec: EvolveSpec
+    method: Method
+    parents: Mapping[str, str]
+    space: Space
+    plan: MergePlan
+    developments: tuple[Development, ...]
+    fitness: Fitness
+    tests: tuple[Test, ...]
+    finals: tuple[tuple[Item, ...], ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash of all that a candidate's fitness depends on: a study holds it, and others cannot join.
+
+        It covers the spec but for the storage's address, which may differ between machines, and the questions.
+        """
+        values = self.spec.model_dump(mode="json")
+        values["search"] = {key: value for key, value in values["search"].items() if key != "storage"}
+        questions = "".join(d.selection.sha256 for d in (*self.developments, *self.tests))
+        return hashlib.sha256(f"{spec_hash(values)}|{questions}".encode()).hexdigest()[:16]
+
+    def recipe(self, values: Mapping[str, float], *, space: Space | None = None) -> RecipeSpec:
+        """Returns the recipe at a point of the space."""
+        return _recipe(self.spec, self.method, self.parents, space or self.space, values)
+
+    def merge_plan(self, recipe: RecipeSpec) -> MergePlan:
+        """Returns the plan of a candidate's recipe; no file is read."""
+        return reparametrised(self.plan, recipe)
+
+    def without(self, values: Mapping[str, float], parent: str) -> RecipeSpec | None:
+        """Returns the recipe of the same point without one parent, None where the method gives parents no weight.
+
+        Its weight is 0, and where the method trims its density too: a parent of weight 0 would still vote on the signs
+        of an unweighted election and count in its mean.
+        """
+        own = [g for g in self.space if isinstance(g, Gene) and g.parent == parent and g.key in ("weight", "density")]
+        if not any(gene.key == "weight" for gene in own):
+            return None
+        wider = Space(tuple(replace(p, low=min(p.low, 0.0)) if p in own else p for p in self.space))
+        return self.recipe(dict(values) | {gene.name: 0.0 for gene in own}, space=wider)
+
+
+def evolution(spec: EvolveSpec) -> Evolution:
+    """Returns a search, ready to begin, after checking everything that can be told before weights are read.
+
+    Raises:
+        SpecError: the method, the space or a format cannot be used so.
+        DataError: an exam cannot be read, or is no development or no test split; see `datasets.splits.part`.
+        ModelError: the models cannot be merged.
+    """
+    developments, tests = _splits(spec)
+    forms = [read_format(fitness.format) for fitness in spec.fitness]
+    fitness = Fitness(developments, spec.fitness, forms, held_out=spec.held_out, seed=spec.search.seed)
+    finals = [final_items(test, exam, spec.fitness[0], forms[0]) for test, exam in zip(tests, spec.test, strict=True)]
+    if empty := [test.name for test, items in zip(tests, finals, strict=True) if not items]:
+        raise SpecError(f"test: {', '.join(empty)} has no question of which the first fitness is defined.")
+    parents = {parent.name: parent.reference for parent in spec.parents}
+    method = method_of(RecipeSpec(merge_method=spec.method, models=(ParentSpec(model=spec.base),)))
+    if method.needs_base and spec.base in parents.values():
+        raise SpecError(f"parents: {spec.base} is the base, and its difference to the base is nothing. Leave it out.")
+    grouped = spec.space.layer_groups > 1
+    space = space_of(
+        method,
+        list(parents),
+        layers=open_checkpoint(spec.base).layers if grouped else None,
+        **spec.space.model_dump(),
+    )
+    recipe = _recipe(spec, method, parents, space, uniform(space))
+    merge = plan_merge(recipe, into=spec.into, seed=spec.search.seed)
+    return Evolution(spec, method, parents, space, merge, developments, fitness, tests, tuple(finals))
+
+
+def exams_of(spec: EvolveSpec) -> tuple[ExamSpec, ...]:
+    """Returns every exam of a spec, of development and of test."""
+    return (*(fitness.exam for fitness in spec.fitness), *spec.test)
+
+
+def _splits(spec: EvolveSpec) -> tuple[tuple[Development, ...], tuple[Test, ...]]:
+    """The exams as development and test splits, every fault together."""
+    faults: list[str] = []
+    groups: list[list[Given]] = []
+    for exams in ([fitness.exam for fitness in spec.fitness], spec.test):
+        groups.append([])
+        for exam in exams:
+            try:
+                groups[-1].append(_given(exam))
+            except IkyokuError as error:
+                faults += str(error).splitlines()
+    if faults:
+        raise SpecError(together(dict.fromkeys(faults)))
+    return part(*groups)
+
+
+def _given(exam: ExamSpec) -> Given:
+    laid_out = plan(EvaluateSpec(models=(ModelSpec(path="candidate"),), exams=(exam,)))
+    return Given(Path(exam.path).expanduser(), exam.name, read_by(exam), laid_out.selections[0][1])
+
+
+def _recipe(
+    spec: EvolveSpec, method: Method, parents: Mapping[str, str], space: Space, values: Mapping[str, float]
+) -> RecipeSpec:
+    dtype = None if spec.dtype == "auto" else spec.dtype
+    plain = recipe_values(space, values, method=method, base=spec.base, parents=parents, dtype=dtype)
+    return parse(RecipeSpec, plain, source="the candidate's recipe")
+
+
+def described(space: Space) -> list[dict[str, Any]]:
+    """Returns the parameters of a space as scores.json holds them."""
+    plain = uniform(space)
+    return [
+        {"name": p.name, "low": p.low, "high": p.high, "uniform": plain[p.name]}
+        | (
+            {"key": p.key, "parent": p.parent, "layers": list(p.layers) if p.layers else None, "module": p.module}
+            if isinstance(p, Gene)
+            else {}
+        )
+        for p in space
+    ]
+
+
+def shown(form: PromptFormat, items: Sequence[Item]) -> str:
+    """Returns the first prompt, verbatim, under a line that says what it is."""
+    first = items[0]
+    text = first.prompt.text or "\n".join(f"[{m.role}] {m.content}" for m in first.prompt.messages)
+    return f"First prompt ({form.name}, {first.question.id}):\n\n{text}"

@@ -1,0 +1,276 @@
+"""What a candidate is worth: development questions, asked as `ikyoku evaluate` asks them, one number each.
+
+All candidates are asked the same questions in the same order, shuffled once by the seed and asked in batches, so that
+two of them can be compared question by question after any batch. A test split does not fit in here: `Fitness` takes
+`Development` alone.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ikyoku.datasets.splits import Development, Test, drawn, hold_out
+from ikyoku.errors import ModelError, SpecError
+from ikyoku.jobs.plan import plan
+from ikyoku.jobs.records import sample_scores
+from ikyoku.metrics.language import is_japanese
+from ikyoku.prompts import PromptFormat, set_letters, set_text
+from ikyoku.specs import EvaluateSpec, ExamSpec, FitnessSpec, ModelSpec
+from ikyoku.tasks import answer_sets, likelihood_scores, reply_text
+from ikyoku.types import Prompt, Question, Reply, SamplingParams
+
+if TYPE_CHECKING:
+    from ikyoku.models.local import LocalModel
+
+LIKELIHOODS = ("likelihood", "probability")
+"""Metrics for which no text is generated."""
+CHOICE_ONLY = ("exact_match", "gestalt", *LIKELIHOODS)
+"""Metrics that are not defined for a question without options."""
+_DIGITS = 6  # of a score: what is recorded is what is counted
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How questions are asked and what counts: one entry of a spec's fitness, or the test's own."""
+
+    name: str
+    metric: str
+    form: PromptFormat
+    weight: float = 1.0
+    japanese: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question as it is put to every candidate; `part` tells which entry of the fitness it belongs to."""
+
+    part: int
+    measure: Measure
+    question: Question
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One reply's score, and whether it was Japanese (None where none was generated)."""
+
+    score: float
+    japanese: bool | None
+
+
+class Fitness:
+    """The development questions of a search: `search` is what candidates are asked, `held_out` what only the best are.
+
+    `left_out` counts, by entry, the questions that its metric is not defined for.
+    """
+
+    def __init__(
+        self,
+        developments: Sequence[Development],
+        specs: Sequence[FitnessSpec],
+        forms: Sequence[PromptFormat],
+        *,
+        held_out: float,
+        seed: int,
+    ) -> None:
+        """Lays out the questions.
+
+        Args:
+            developments: one for each entry of the spec's fitness.
+            specs: the entries.
+            forms: their prompt formats.
+            held_out: share of the questions of each that no candidate is searched on.
+            seed: decides which these are, and the order of all.
+
+        Raises:
+            TypeError: something else than a development split is given.
+            SpecError: a metric and a format do not go together, or an entry has no question.
+            DataError: a demonstration is among the questions.
+        """
+        if wrong := [type(d).__name__ for d in developments if not isinstance(d, Development)]:
+            raise TypeError(f"a fitness takes development splits, not {wrong[0]}: nothing is chosen by a test")
+        self.measures = tuple(map(_measure, specs, forms))
+        found: list[list[Item]] = []
+        left_out: list[int] = []
+        for part, (development, spec, measure) in enumerate(zip(developments, specs, self.measures, strict=True)):
+            taken = drawn(development.questions, spec.limit or development.selection.count, seed=seed)
+            items = [i for i in _items(part, measure, development, spec.exam, spec) if i.question.id in taken]
+            found.append([i for i in items if _defined(i)])
+            left_out.append(len(items) - len(found[-1]))
+            if not found[-1]:
+                raise SpecError(
+                    f"fitness.{part}: {spec.metric} is defined for none of the questions of {spec.exam.path}."
+                )
+        self.left_out = tuple(left_out)
+        folds = hold_out([[i.question for i in items] for items in found], share=held_out, seed=seed)
+        order = [item for items in found for item in items]
+        random.Random(f"{seed}|order").shuffle(order)
+        self.search = tuple(i for i in order if i.question.id not in folds[i.part])
+        self.held_out = tuple(i for i in order if i.question.id in folds[i.part])
+        if missing := {*range(len(specs))} - {i.part for i in self.search}:
+            raise SpecError(f"held_out: leaves no question to search on of fitness.{min(missing)}. Lower it.")
+
+    @property
+    def everything(self) -> tuple[Item, ...]:
+        """The questions of both folds, those of the search first."""
+        return self.search + self.held_out
+
+    def means(self, items: Sequence[Item], scores: Sequence[float]) -> tuple[float | None, ...]:
+        """Returns the mean score of each entry over `items`, None for one of which there are none."""
+        found: list[list[float]] = [[] for _ in self.measures]
+        for item, score in zip(items, scores, strict=True):
+            found[item.part].append(score)
+        return tuple(math.fsum(values) / len(values) if values else None for values in found)
+
+    def value(self, items: Sequence[Item], scores: Sequence[float]) -> float:
+        """Returns the weighted mean of the entries' means: what is maximised.
+
+        Raises:
+            ValueError: there are no items.
+        """
+        means = self.means(items, scores)
+        there = [(m.weight, mean) for m, mean in zip(self.measures, means, strict=True) if mean is not None]
+        if not there:
+            raise ValueError("no items: there is nothing to take the mean of")
+        return math.fsum(w * mean for w, mean in there) / math.fsum(w for w, _ in there)
+
+    def shares(self, items: Sequence[Item]) -> tuple[float, ...]:
+        """Returns what each item's score is multiplied with so that the plain mean over the items is `value`."""
+        total = math.fsum(m.weight for m in self.measures)
+        counts = [sum(i.part == part for i in items) for part in range(len(self.measures))]
+        return tuple(i.measure.weight / total * len(items) / counts[i.part] for i in items)
+
+
+def final_items(test: Test, exam: ExamSpec, like: FitnessSpec, form: PromptFormat) -> tuple[Item, ...]:
+    """Returns the questions of a test split as the first fitness is asked, scored as right or wrong.
+
+    Where that fitness generates, by the answer read out of the reply; else by the likeliest option. The longest prompt
+    is first; the gate is off: whether replies are Japanese is counted beside it.
+    """
+    if not isinstance(test, Test):
+        raise TypeError(f"the final evaluation takes a test split, not {type(test).__name__}")
+    metric = "likelihood" if like.metric in LIKELIHOODS else "extracted_accuracy"
+    return tuple(i for i in _items(0, Measure(test.name, metric, form), test, exam, like) if _defined(i))
+
+
+def ask(
+    model: LocalModel, items: Sequence[Item], *, batch_size: int, max_new_tokens: int, start: int = 0
+) -> Iterator[list[Judged]]:
+    """Yields the scores of items in order, a batch at a time, from item `start`, which begins a batch.
+
+    Raises:
+        ModelError: a likelihood is not a number.
+    """
+    for first in range(start, len(items), batch_size):
+        batch = items[first : first + batch_size]
+        found: dict[int, Judged] = {}
+        for measure in dict.fromkeys(i.measure for i in batch):
+            places = [n for n, i in enumerate(batch) if i.measure == measure]
+            asked = [batch[n] for n in places]
+            judged = (
+                _ranked(model, measure, asked)
+                if measure.metric in LIKELIHOODS
+                else _generated(model, measure, asked, max_new_tokens)
+            )
+            found |= zip(places, judged, strict=True)
+        yield [found[n] for n in range(len(batch))]
+
+
+def warm_up(model: LocalModel, items: Sequence[Item]) -> None:
+    """Has likelihoods scored once for the longest and the shortest prompt, on weights that are sound.
+
+    At its first prompts a model is tried out for which of two ways of scoring it allows. That must not depend on which
+    candidate happens to be the first, here or after an interruption.
+    """
+    ranked = sorted((i for i in items if i.measure.metric in LIKELIHOODS), key=lambda i: len(str(i.prompt)))
+    for item in dict.fromkeys([*ranked[-1:], *ranked[:1]]):
+        _ranked(model, item.measure, [item])
+
+
+def check_finite(model: object) -> None:
+    """Refuses a model with a weight that is no number: generation would go on with it and answer anything.
+
+    Raises:
+        ModelError: naming the first such tensor.
+    """
+    import torch
+
+    parameters = model.named_parameters()  # type: ignore[attr-defined]
+    for name, tensor in parameters:
+        if not torch.isfinite(tensor.sum(dtype=torch.float32)):
+            raise ModelError(f"{name}: a weight of this candidate is not a finite number")
+
+
+def probability(loglikelihoods: Sequence[float], right: Sequence[bool]) -> float:
+    """Returns the probability of the right answers among all that are allowed: a softmax of their log-likelihoods.
+
+    >>> round(probability([-1.0, -1.0, -1.0, -1.0], [True, False, False, False]), 3)
+    0.25
+    """
+    most = max(loglikelihoods)
+    shares = [math.exp(value - most) for value in loglikelihoods]
+    return math.fsum(s for s, r in zip(shares, right, strict=True) if r) / math.fsum(shares)
+
+
+def _measure(spec: FitnessSpec, form: PromptFormat) -> Measure:
+    if spec.metric in LIKELIHOODS and form.reasoning:
+        raise SpecError(f"fitness: {spec.metric} cannot be had of {form.name}, in which a model reasons first.")
+    if spec.metric in LIKELIHOODS and spec.japanese:
+        raise SpecError(f"fitness: japanese looks at replies, and {spec.metric} generates none. Leave one of them out.")
+    return Measure(spec.name, spec.metric, form, spec.weight, spec.japanese)
+
+
+def _items(part: int, measure: Measure, split: Development | Test, exam: ExamSpec, spec: FitnessSpec) -> list[Item]:
+    """The questions of a split as `ikyoku evaluate` lays them out, the longest prompt first."""
+    laid_out = EvaluateSpec(
+        models=(ModelSpec(path="candidate"),), exams=(exam,), formats=(spec.format,), shots=(spec.shots,)
+    )
+    (cell,) = plan(laid_out).cells
+    if {a.question for a in cell.asked} != {*split.questions}:
+        raise ValueError(f"{split.name}: not the questions of {exam.path}")
+    return [Item(part, measure, asked.question, asked.prompt) for asked in cell.asked]
+
+
+def _defined(item: Item) -> bool:
+    if item.measure.metric in LIKELIHOODS:
+        return bool(answer_sets(item.question))
+    return bool(item.question.choices) or item.measure.metric not in CHOICE_ONLY
+
+
+def _generated(model: LocalModel, measure: Measure, items: Sequence[Item], most: int) -> list[Judged]:
+    params = SamplingParams(max_new_tokens=most, stop=measure.form.stop)
+    name = "gestalt_score" if measure.metric == "gestalt" else measure.metric
+    found = []
+    for item, completion in zip(items, model.generate([i.prompt for i in items], params), strict=True):
+        question, text = item.question, reply_text(completion.text, measure.form)
+        known = "\n".join((question.case, question.text, *question.choices))
+        japanese = is_japanese(text, known=known)
+        score = sample_scores(Reply(text), question)[name]
+        found.append(Judged(0.0 if measure.japanese and not japanese else round(score, _DIGITS), japanese))
+    return found
+
+
+def _ranked(model: LocalModel, measure: Measure, items: Sequence[Item]) -> list[Judged]:
+    form = measure.form
+    letters = form.answer == "letters"
+    sets = [answer_sets(i.question) for i in items]
+    texts = [
+        [form.lead + (set_letters(s) if letters else set_text(i.question, s)) for s in own]
+        for i, own in zip(items, sets, strict=True)
+    ]
+    found = []
+    for item, own, values in zip(items, sets, model.loglikelihood([i.prompt for i in items], texts), strict=True):
+        if values is None:  # too long for the model: wrong, as in an evaluation
+            found.append(Judged(0.0, None))
+        elif measure.metric == "probability":
+            right = [frozenset(s) in item.question.accepted for s in own]
+            found.append(Judged(round(probability(values, right), _DIGITS), None))
+        else:
+            reply = Reply("", letters=tuple(values)) if letters else Reply("", options=tuple(values))
+            scores = likelihood_scores(reply, item.question)
+            found.append(Judged(scores["letters_acc" if letters else "acc"], None))
+    return found

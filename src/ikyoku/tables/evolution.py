@@ -1,0 +1,55 @@
+"""The result of a search for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ikyoku.charts import clipped, display_width
+from ikyoku.tables.numbers import estimate_text, holm_p, narrow_p, printable, signed
+
+_WIDEST_NAME = 40
+
+
+def evolution_text(scores: Mapping[str, Any]) -> str:
+    """Returns the result of a search: fitness on the development questions, accuracy on each test, what is to be said.
+
+    Args:
+        scores: what scores.json of `ikyoku evolve` holds.
+    """
+    winner = scores["winner"]
+    rows = [("development", "searched", "held out", "all")]
+    rows.append(("winner", *_fitness(winner)))
+    for history in scores["searches"][1:]:
+        best = next(one for one in history["finalists"] if one["number"] == history["winner"])
+        rows.append(("best of random search", *_fitness(best)))
+    rows += [(printable(one["label"]), *_fitness(one)) for one in reversed(scores["baselines"])]
+    lines = _table(rows)
+    for test in scores["tests"]:
+        against = {pair["b"]: pair for pair in test["pairs"]}
+        rows = [(f"test {printable(test['name'])}, n = {test['asked']}", "accuracy [95 %]", "winner -", "p (Holm)")]
+        for one in test["systems"]:
+            pair = against.get(one["system"])
+            told = (signed(pair["difference"], "-"), narrow_p(holm_p(pair))) if pair else ("", "")
+            rows.append((printable(one["system"]), estimate_text(one["accuracy"], dash="-"), *told))
+        lines += ["", *_table(rows)]
+    lines += ["", *(f"note: {printable(note)}" for note in scores["notes"])] if scores["notes"] else []
+    return "\n".join(lines)
+
+
+def _fitness(one: Mapping[str, Any]) -> tuple[str, str, str]:
+    held = one["held_out"]
+    return f"{one['search']:.4f}", "-" if held is None else f"{held:.4f}", f"{one['all']:.4f}"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """The rows as lines, the first one set off; the first column to the left, the others to the right."""
+    texts = [(clipped(row[0], _WIDEST_NAME, ".."), *row[1:]) for row in rows]
+    widths = [max(map(display_width, column)) for column in zip(*texts, strict=True)]
+    lines = []
+    for row in texts:
+        pads = [" " * (width - display_width(text)) for text, width in zip(row, widths, strict=True)]
+        lines.append(
+            "  ".join(t + p if i == 0 else p + t for i, (t, p) in enumerate(zip(row, pads, strict=True))).rstrip()
+        )
+    return [lines[0], "-" * max(map(display_width, lines)), *lines[1:]]
