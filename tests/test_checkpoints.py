@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import runpy
 import subprocess
 from collections.abc import Callable, Iterator
@@ -286,7 +287,7 @@ def test_a_shard_that_changed_is_written_again(tmp_path: Path) -> None:
 def test_nothing_stays_of_what_was_not_begun_or_is_taken_back(tmp_path: Path) -> None:
     tensors = pieces()
     with pytest.raises(InterruptedError):
-        write(tmp_path / "m", tensors, stop=1)
+        write(tmp_path / "new" / "deep" / "m", tensors, stop=1)
     assert list(tmp_path.iterdir()) == []
     with CheckpointWriter(tmp_path / "m", announced(tensors), shard_size=2000, key="k") as writer:
         for name in writer.pending()[:4]:
@@ -318,7 +319,22 @@ def test_an_output_folder_is_free_or_refused(tmp_path: Path) -> None:
         check_free(tmp_path / "file" / "m")
 
 
-# a disk that fills
+# a disk that fills, or refuses
+
+
+def test_a_write_that_fails_is_told_and_continued(tmp_path: Path) -> None:
+    tensors = pieces(count=4, size=50_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, before[1]))
+    try:
+        with pytest.raises(
+            RunError, match=r"m: cannot be written: File too large\. Mend it; the same command continues"
+        ):
+            write(tmp_path / "m", tensors, shard_size=400_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+    assert write(tmp_path / "m", tensors, shard_size=400_000) == list(tensors)
 
 
 @pytest.fixture

@@ -157,6 +157,7 @@ class CheckpointWriter:
         self.folder = folder
         self.aside = _part(folder)
         self._plan = layout(tensors, shard_size)
+        self._made = [above for above in self.aside.absolute().parents if not above.exists()]
         with _writing(folder):
             self.aside.mkdir(parents=True, exist_ok=True)
             self._lock = (self.aside / ".lock").open("a")
@@ -182,7 +183,7 @@ class CheckpointWriter:
             with suppress(OSError):
                 self._file.close()
         if kind and not self.shards:
-            shutil.rmtree(self.aside, ignore_errors=True)  # there is nothing in it to continue with
+            self._remove()  # there is nothing in it to continue with
         elif kind:
             for path in self.aside.glob("*.safetensors"):
                 if path.name not in self._done:
@@ -262,7 +263,13 @@ class CheckpointWriter:
         """Takes everything back, finished shards too: what was written came from input that is refused."""
         self._done.clear()
         self._thread.shutdown(cancel_futures=True)
+        self._remove()
+
+    def _remove(self) -> None:
         shutil.rmtree(self.aside, ignore_errors=True)
+        with suppress(OSError):  # folders above it that were made for it, as far as nothing else came into them
+            for above in self._made:
+                above.rmdir()
 
     def _begin(self, work: Sequence[Any]) -> None:
         """Reads the journal of the same work, or empties the folder and begins one."""

@@ -320,7 +320,7 @@ def _planned(
         faults += _unequal(place.name, inputs, infos, matched)
         return _copied(place.name, recipe, matched, rows)
     entries = [entry for entry, _ in place.sources if entry.model != base_name]
-    own = matched.models[matched.into].tensors.get(place.name)
+    there = matched.models[matched.into].tensors.get(place.name)
     shared = shared_parameters(recipe, place.piece, place.module, place.name, place.t, method)
     each = tuple(
         parent_parameters(recipe, place.piece, place.module, entry, inputs[entry.model].name, place.t, method)
@@ -330,7 +330,7 @@ def _planned(
     return TensorPlan(
         name=place.name,
         shape=(rows.alignment.size, *first.shape[1:]) if rows else first.shape,
-        dtype=recipe.out_dtype or recipe.dtype or (first if base_name else own or first).dtype,
+        dtype=recipe.out_dtype or recipe.dtype or (first if base_name else there or first).dtype,
         method=method,
         base=inputs[base_name] if base_name else None,
         inputs=tuple(inputs[entry.model] for entry in entries),

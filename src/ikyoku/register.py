@@ -11,6 +11,7 @@ from typing import Any
 
 from ikyoku.heartbeat import Heartbeat
 from ikyoku.search.ledger import OUTCOME, RETRY, WITHDRAWN, WORKER, Slot, slots
+from ikyoku.search.samplers import Tried
 from ikyoku.search.space import Space
 from ikyoku.storages import Storage
 
@@ -54,22 +55,23 @@ class Register:
         worker = trial.system_attrs.get(WORKER, self.worker)  # a trial without is somebody else's affair
         return worker != self.worker and (self._life is None or self._life.dead(worker))
 
-    def begin(self, values: Mapping[str, float]) -> tuple[int, Slot | None]:
-        """Begins a candidate; returns its trial's key and the candidate, None if the trial counts for none."""
-        return self._create(values, {})
+    def begin(self, values: Mapping[str, float], *, budget: int) -> tuple[int, Slot | None]:
+        """Begins a candidate; returns its trial's key and the candidate, None where another process was faster.
+
+        That is where it is one too many by now, or somebody is just evaluating the same values.
+        """
+        trial, mine, found = self._create(values, {})
+        if mine is None or mine.number >= budget or any(_twins(mine, slot) for slot in found[: mine.number]):
+            self._withdraw(trial)
+            return trial, None
+        return trial, mine
 
     def take_over(self, lost: Slot) -> tuple[int, Slot | None]:
-        """Begins another evaluation of a candidate whose process died; likewise None if somebody was faster."""
-        return self._create(lost.values, {RETRY: lost.trial.number})
-
-    def withdraw(self, trial: int) -> None:
-        """Takes back a trial that was begun for nothing."""
-        from optuna.exceptions import UpdateFinishedTrialError
-        from optuna.trial import TrialState
-
-        with self._storage.talking(), suppress(UpdateFinishedTrialError):
-            self._storage.optuna.set_trial_system_attr(trial, WITHDRAWN, True)
-            self._storage.optuna.set_trial_state_values(trial, TrialState.FAIL)
+        """Begins another evaluation of a candidate whose process died; likewise."""
+        trial, mine, _ = self._create(lost.values, {RETRY: lost.trial.number})
+        if mine is None:
+            self._withdraw(trial)
+        return trial, mine
 
     def close(self, trial: int, outcome: Mapping[str, Any], fitness: Sequence[float]) -> bool:
         """Records an outcome and returns whether it counts: not where another process took the candidate over."""
@@ -99,8 +101,8 @@ class Register:
         with self._storage.talking():
             return list(self._storage.optuna.get_all_trials(self._id, deepcopy=False))
 
-    def _create(self, values: Mapping[str, float], marks: Mapping[str, Any]) -> tuple[int, Slot | None]:
-        """Begins a trial, all of it at once, and returns its key and the candidate that it counts for, if it does."""
+    def _create(self, values: Mapping[str, float], marks: Mapping[str, Any]) -> tuple[int, Slot | None, list[Slot]]:
+        """Begins a trial, all of it at once; returns its key, the candidate it counts for if any, all candidates."""
         from optuna.distributions import FloatDistribution
         from optuna.trial import TrialState, create_trial
 
@@ -114,7 +116,20 @@ class Register:
         )
         with self._storage.talking():
             key = self._storage.optuna.create_new_trial(self._id, trial)
-        return key, next((slot for slot in self.slots() if slot.trial._trial_id == key), None)
+        found = self.slots()
+        return key, next((slot for slot in found if slot.trial._trial_id == key), None), found
+
+    def _withdraw(self, trial: int) -> None:
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState
+
+        with self._storage.talking(), suppress(UpdateFinishedTrialError):
+            self._storage.optuna.set_trial_system_attr(trial, WITHDRAWN, True)
+            self._storage.optuna.set_trial_state_values(trial, TrialState.FAIL)
+
+
+def _twins(mine: Slot, other: Slot) -> bool:
+    return not other.finished and other.values == mine.values
 
 
 def record_of(slot: Slot) -> dict[str, Any]:
@@ -133,3 +148,12 @@ def record_of(slot: Slot) -> dict[str, Any]:
         "reason": reason,
         "duplicate_of": outcome.get("duplicate_of"),
     }
+
+
+def tried_of(slot: Slot) -> Tried:
+    """Returns what a sampler learns of a candidate."""
+    if slot.state == "complete":
+        return Tried(slot.values, True, tuple(slot.trial.values))
+    if slot.state == "pruned":
+        return Tried(slot.values, True, (slot.outcome.get("estimate", slot.trial.values[0]),))
+    return Tried(slot.values, slot.state == "fail")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
@@ -25,11 +26,11 @@ from types import TracebackType
 from typing import Any, Literal
 
 from ikyoku.errors import RunError, SpecError
-from ikyoku.register import Register, record_of
+from ikyoku.register import Register, record_of, tried_of
 from ikyoku.search.importance import importances
 from ikyoku.search.ledger import WORKER, Slot, ranked
 from ikyoku.search.pruning import Rival
-from ikyoku.search.samplers import Direction, Sampler, SamplerName, Tried, sampler_of
+from ikyoku.search.samplers import Direction, Sampler, SamplerName, sampler_of
 from ikyoku.search.space import Space
 from ikyoku.storages import Storage, open_storage
 
@@ -103,12 +104,13 @@ class Study:
         trials: int,
         directions: Sequence[Direction],
         prune: bool,
+        join: bool,
         pause: float,
     ) -> None:
         self.space, self.trials, self.directions, self.worker = space, trials, tuple(directions), register.worker
         self._register, self._sampler, self._pause = register, sampler, pause
-        self._prune = prune and len(directions) == 1
-        self._failures = 0
+        self._prune, self._join = prune and len(directions) == 1, join
+        self._failures = self._proposals = 0
         self._begun, self._at_start = time.monotonic(), self.finished
 
     def ask(self) -> Candidate | None:
@@ -260,10 +262,11 @@ class Study:
 
     def _begin(self, found: Sequence[Slot]) -> Candidate | None:
         """Begins a new candidate; None if another process was faster, or its values were tried before."""
-        values = self._sampler.propose([_tried(slot) for slot in found])
-        trial, mine = self._register.begin(values)
-        if mine is None or mine.number != len(found):
-            self._register.withdraw(trial)
+        self._proposals += 1
+        salt = zlib.crc32(f"{self.worker} {self._proposals}".encode()) if self._join else None
+        values = self._sampler.propose([tried_of(slot) for slot in found], salt=salt)
+        trial, mine = self._register.begin(values, budget=self.trials)
+        if mine is None:
             return None
         before = next((slot for slot in found if slot.finished and slot.values == values), None)
         if before is None:
@@ -276,10 +279,7 @@ class Study:
     def _retry(self, lost: Slot) -> Candidate | None:
         """Takes over a candidate whose process died; None if another process was faster."""
         trial, mine = self._register.take_over(lost)
-        if mine is None:
-            self._register.withdraw(trial)
-            return None
-        return Candidate(mine.number, lost.values, trial, self._rival(self._slots()))
+        return None if mine is None else Candidate(mine.number, lost.values, trial, self._rival(self._slots()))
 
     def _rival(self, found: Sequence[Slot]) -> Rival | None:
         if not self._prune:
@@ -290,15 +290,6 @@ class Study:
             return None
         best = max(whole, key=lambda s: (sign * s.trial.values[0], -s.number))
         return Rival(best.trial.values[0], {int(k): v for k, v in best.outcome["items"]}, self.directions[0])
-
-
-def _tried(slot: Slot) -> Tried:
-    """Returns what a sampler learns of a candidate."""
-    if slot.state == "complete":
-        return Tried(slot.values, True, tuple(slot.trial.values))
-    if slot.state == "pruned":
-        return Tried(slot.values, True, (slot.outcome.get("estimate", slot.trial.values[0]),))
-    return Tried(slot.values, slot.state == "fail")
 
 
 def open_study(
@@ -371,7 +362,14 @@ def open_study(
         opened.close()
         raise
     return Study(
-        register, space, proposer, trials=trials, directions=directions, prune=prune, pause=min(heartbeat, 1.0)
+        register,
+        space,
+        proposer,
+        trials=trials,
+        directions=directions,
+        prune=prune,
+        join=join,
+        pause=min(heartbeat, 1.0),
     )
 
 

@@ -125,8 +125,13 @@ def test_the_record_is_whole(finished: Any, scores: dict[str, Any], tiny_lab: Pa
     assert searched["best_so_far"] == best and searched["states"] == {"complete": TRIALS, "pruned": 0, "fail": 0}
     (development,) = scores["development"]
     assert (development["searched"], development["held_out"], development["n"]) == (8, 2, 10)
+    items = list(read_records(finished.folder / "items.jsonl"))
+    counts = {what: sum(i["what"] == what for i in items) for what in ("search", "held-out", "test pocket")}
+    assert counts == {"search": 8, "held-out": 2, "test pocket": 30}
+    ids = [q.id for q in read_exam(tiny_lab / "pocket-dev.jsonl").questions]
+    assert sorted(i["id"] for i in items if i["what"] != "test pocket") == sorted(ids)
     texts = {q.text for name in ("pocket-dev", "pocket-test") for q in read_exam(tiny_lab / f"{name}.jsonl").questions}
-    for file in ("candidates.jsonl", "evaluations.jsonl", "scores.json"):
+    for file in ("candidates.jsonl", "evaluations.jsonl", "items.jsonl", "scores.json"):
         held = (finished.folder / file).read_text(encoding="utf-8")
         assert not any(text in held for text in texts), "ids and numbers, no question"
 
@@ -278,8 +283,9 @@ def test_a_failing_candidate_is_survived(parents: dict[str, Path], tiny_lab: Pat
     lines = list(read_records(done.folder / "candidates.jsonl"))
     assert [r["state"] for r in lines] == ["complete", "fail", "fail", "fail"]
     assert all(re.search("not a (finite )?number|is not finite", r["reason"]) for r in lines[1:]), lines
+    beyond = {"scale": [3e38, 3e38], "weight": [1000, 2000]}
     with pytest.raises(ModelError, match=r"the uniform merge, .* Narrow the bounds of the space"):
-        ikyoku.evolve(spec(parents, tiny_lab, **values, space={"scale": [1e38, 3e38]}), root=tmp_path / "worse")
+        ikyoku.evolve(spec(parents, tiny_lab, **values, space=beyond), root=tmp_path / "worse")
 
 
 def test_clear_losers_are_stopped_early(parents: dict[str, Path], tiny_lab: Path, tmp_path: Path) -> None:

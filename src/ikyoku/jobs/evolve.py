@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ikyoku import jobs
+from ikyoku.checkpoints import model_folder
 from ikyoku.errors import DataError, SpecError
 from ikyoku.jobs import finals
 from ikyoku.jobs.evolution import Evolution, described, evolution, exams_of, shown
 from ikyoku.jobs.plan import read_by
-from ikyoku.jobs.searches import Search, carry_out, lines_of, opened, searches
+from ikyoku.jobs.searches import Search, carry_out, front, lines_of, opened, searches
 from ikyoku.jobs.systems import RECORD as EVALUATIONS
 from ikyoku.jobs.systems import Systems
 from ikyoku.pages import evolution_page
@@ -41,11 +42,8 @@ def inputs(spec: EvolveSpec) -> dict[str, Path]:
         if fitness.format not in PROMPT_FORMATS:  # a template file
             found[fitness.format] = Path(fitness.format).expanduser()
     ready = evolution(spec)
-    for model in ready.plan.parents:
-        for path in filter(None, model_reference(model.name)):
-            if (folder := Path(path).expanduser()).is_dir():
-                found[path] = folder
-    return found
+    models = (model_reference(model.name) for model in ready.plan.parents)
+    return found | {part: model_folder(part) for parts in models for part in parts if part}
 
 
 def evolve(spec: EvolveSpec, run: Run) -> dict[str, Any]:
@@ -53,6 +51,7 @@ def evolve(spec: EvolveSpec, run: Run) -> dict[str, Any]:
     ready = evolution(spec)
     systems = Systems(ready, run)
     compared = finals.baselines(ready, systems)
+    run.rewrite("items", _items(ready))
     choices: dict[str, dict[str, Any]] = {}
     histories: list[dict[str, Any]] = []
     for search in searches(ready):
@@ -150,6 +149,15 @@ def _asked(ready: Evolution) -> dict[str, Any]:
     }
 
 
+def _items(ready: Evolution) -> Iterator[dict[str, Any]]:
+    """Which question each score in candidates.jsonl and evaluations.jsonl belongs to, by its id."""
+    groups = {finals.SEARCHED: ready.fitness.search, finals.HELD_OUT: ready.fitness.held_out}
+    groups |= {f"test {test.name}": items for test, items in zip(ready.tests, ready.finals, strict=True)}
+    for what, items in groups.items():
+        for place, item in enumerate(items):
+            yield {"what": what, "place": place, "part": item.measure.name, "id": item.question.id}
+
+
 def _history(ready: Evolution, search: Search, study: Study, run: Run) -> dict[str, Any]:
     """A search as scores.json tells it: every candidate, the best so far, what matters; nothing that a clock tells."""
     objectives = len(ready.spec.objectives)
@@ -166,7 +174,7 @@ def _history(ready: Evolution, search: Search, study: Study, run: Run) -> dict[s
         "trials": trials,
         "best_so_far": _best_so_far(trials) if objectives == 1 else None,
         "importances": [study.importances(number) for number in range(objectives)],
-        "front": _front(trials) if objectives > 1 else None,
+        "front": front(trials) if objectives > 1 else None,
     }
 
 
@@ -178,20 +186,6 @@ def _best_so_far(trials: list[dict[str, Any]]) -> list[float | None]:
         last = found[-1] if found else None
         found.append(value if last is None or (value is not None and value > last) else last)
     return found
-
-
-def _front(trials: list[dict[str, Any]]) -> list[int]:
-    """The numbers of the candidates that no other is at least as good as in every objective and better in one."""
-    whole = [t for t in trials if t["state"] == "complete" and t["duplicate_of"] is None]
-
-    def beaten(one: dict[str, Any]) -> bool:
-        return any(
-            other["fitness"] != one["fitness"]
-            and all(a >= b for a, b in zip(other["fitness"], one["fitness"], strict=True))
-            for other in whole
-        )
-
-    return [trial["number"] for trial in whole if not beaten(trial)]
 
 
 def _winner(choice: Mapping[str, Any]) -> dict[str, Any]:

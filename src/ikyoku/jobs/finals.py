@@ -8,12 +8,13 @@ how good it is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ikyoku.errors import ModelError
 from ikyoku.jobs.evolution import Evolution
 from ikyoku.jobs.fitness import Judged
-from ikyoku.jobs.searches import Search
+from ikyoku.jobs.searches import Search, front
 from ikyoku.jobs.systems import Systems
 from ikyoku.metrics import summary
 from ikyoku.metrics.stats import holm
@@ -54,16 +55,20 @@ def chosen(evolution: Evolution, search: Search, study: Study, systems: Systems)
     """Returns the finalists of a search and which of them won on all development questions, the held-out ones too.
 
     Of equals wins the one that was better in the search. They are asked all questions anew, so that nothing depends on
-    which machine evaluated them before.
+    which machine evaluated them before. With several objectives they are of the Pareto front.
 
     Raises:
         ModelError: no candidate was evaluated to the end.
     """
     found = []
+    best_front = set(front(study.records())) if len(evolution.spec.objectives) > 1 else None
     for record in study.best(evolution.spec.finalists):
+        if best_front is not None and record["number"] not in best_front:
+            continue
         model = systems.of_recipe(evolution.recipe(record["values"]))
-        asked = _on_development(evolution, systems, f"{search.label} {record['number']}", model)
-        found.append({"number": record["number"], "values": record["values"], "fitness": record["fitness"]} | asked)
+        with suppress(ModelError):  # a likelihood that is no number, on a held-out question
+            asked = _on_development(evolution, systems, f"{search.label} {record['number']}", model)
+            found.append({"number": record["number"], "values": record["values"], "fitness": record["fitness"]} | asked)
     if not found:
         raise ModelError(
             f"{search.label}: no candidate was evaluated to the end; candidates.jsonl tells why each of them was not."
@@ -75,15 +80,21 @@ def chosen(evolution: Evolution, search: Search, study: Study, systems: Systems)
 def ablation(evolution: Evolution, choice: Mapping[str, Any], systems: Systems) -> list[dict[str, Any]]:
     """Returns what the winner scores on the development questions without each of its parents.
 
-    `difference` is how much better the winner is with the parent. It is on the questions that it was chosen by.
+    `difference` is how much better the winner is with the parent, on the questions that it was chosen by; None where
+    nothing can be asked of what is left without it, for the reason given.
     """
     with_all = next(one["all"] for one in choice["finalists"] if one["number"] == choice["winner"])
     found = []
     for label in evolution.parents:
         recipe = evolution.without(choice["values"], label)
-        if recipe is not None:
+        if recipe is None:
+            continue
+        try:
             asked = _on_development(evolution, systems, f"winner without {label}", systems.of_recipe(recipe))
-            found.append({"parent": label} | asked | {"difference": with_all - asked["all"]})
+        except ModelError as error:
+            found.append({"parent": label, "all": None, "difference": None, "reason": str(error)})
+        else:
+            found.append({"parent": label} | asked | {"difference": with_all - asked["all"], "reason": None})
     return found
 
 

@@ -31,6 +31,7 @@ LIKELIHOODS = ("likelihood", "probability")
 CHOICE_ONLY = ("exact_match", "gestalt", *LIKELIHOODS)
 """Metrics that are not defined for a question without options."""
 _DIGITS = 6  # of a score: what is recorded is what is counted
+_TRIED = 8  # prompts of either kind in a warm-up: not every question's options branch
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +182,15 @@ def ask(
 
 
 def warm_up(model: LocalModel, items: Sequence[Item]) -> None:
-    """Has likelihoods scored once for the longest and the shortest prompt, on weights that are sound.
+    """Has likelihoods scored once for the longest and the shortest prompts, on weights that are sound.
 
     At its first prompts a model is tried out for which of two ways of scoring it allows. That must not depend on which
     candidate happens to be the first, here or after an interruption.
     """
     ranked = sorted((i for i in items if i.measure.metric in LIKELIHOODS), key=lambda i: len(str(i.prompt)))
-    for item in dict.fromkeys([*ranked[-1:], *ranked[:1]]):
-        _ranked(model, item.measure, [item])
+    some = dict.fromkeys([*ranked[-_TRIED:], *ranked[:_TRIED]])
+    for measure in dict.fromkeys(i.measure for i in some):
+        _ranked(model, measure, [i for i in some if i.measure == measure])
 
 
 def check_finite(model: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -41,7 +40,12 @@ def inputs(spec: MergeSpec) -> dict[str, Path]:
         check_free(out)
         check_room(out, plan.bytes)
     found = {part: model_folder(part) for model in plan.parents for part in model_reference(model.name) if part}
-    return {str(Path(name)): folder for name, folder in found.items()}
+    tokenizer, template = plan.vocabulary.source, spec.recipe.chat_template or ""
+    if tokenizer not in found.values():
+        found[str(tokenizer)] = tokenizer
+    if template.endswith(".jinja"):
+        found[template] = Path(template).expanduser()
+    return {str(Path(name)): place for name, place in found.items()}
 
 
 def merge(spec: MergeSpec, run: Run) -> dict[str, Any]:
@@ -108,10 +112,11 @@ def _plan(spec: MergeSpec) -> MergePlan:
 
 def _write(spec: MergeSpec, run: Run, plan: MergePlan, out: Path) -> None:
     files = output_files(plan) | {RECIPE: recipe_yaml(spec.recipe).encode()}
-    key = hashlib.sha256(json.dumps([run.spec["recipe"], spec.seed, _inputs(run)], sort_keys=True).encode()).hexdigest()
+    asked = {key: value for key, value in run.spec.items() if key not in ("name", "out")}
+    work = json.dumps([asked, _inputs(run), metadata.version("ikyoku")], sort_keys=True)
     tensors = [(tensor.name, tensor.shape, tensor.dtype) for tensor in plan.tensors]
     done, total = 0, plan.bytes // 10**6
-    with CheckpointWriter(out, tensors, shard_size=size_in_bytes(spec.shard_size), key=key) as writer:
+    with CheckpointWriter(out, tensors, shard_size=size_in_bytes(spec.shard_size), key=work) as writer:
         pending = writer.pending()
         sizes = {tensor.name: tensor.bytes for tensor in plan.tensors}
         done = plan.bytes - sum(sizes[name] for name in pending)

@@ -95,7 +95,7 @@ def dry_run(spec: MergeSpec) -> str:
         [
             f"method     {plan.method.name}: {plan.method.title} ({plan.method.reference})",
             *(
-                f"{'' if i else 'adapters':<10} {row['model']}: {row['modules']} modules, rank {row['rank']} ({row['role']})"
+                f"{'' if i else 'adapters':<10} {row['model']}: {row['modules']} modules, rank {row['rank']}, {row['role']}"
                 for i, row in enumerate(rows)
             ),
             f"base       {plan.base_model}",

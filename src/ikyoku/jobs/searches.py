@@ -6,7 +6,7 @@ whichever process evaluated it and whenever that was interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,3 +142,26 @@ def _tell_progress(search: Search, study: Study, run: Run) -> None:
 def lines_of(run: Run, search: Search) -> Iterator[dict[str, Any]]:
     """Yields the candidates of a search, in order."""
     return (record for record in run.records(RECORD) if record["search"] == search.label)
+
+
+def front(records: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Returns the numbers of the Pareto front: no other is as good in every objective and better in one.
+
+    Args:
+        records: candidates with `number`, `state`, `fitness` and `duplicate_of`; those not evaluated to the end, and
+            duplicates, are passed over.
+
+    >>> points = [[1.0, 0.0], [0.5, 0.5], [0.4, 0.5], [0.0, 1.0]]
+    >>> front([{"number": n, "state": "complete", "fitness": f, "duplicate_of": None} for n, f in enumerate(points)])
+    [0, 1, 3]
+    """
+    whole = [r for r in records if r["state"] == "complete" and r["duplicate_of"] is None]
+
+    def beaten(one: Mapping[str, Any]) -> bool:
+        return any(
+            other["fitness"] != one["fitness"]
+            and all(a >= b for a, b in zip(other["fitness"], one["fitness"], strict=True))
+            for other in whole
+        )
+
+    return [record["number"] for record in whole if not beaten(record)]

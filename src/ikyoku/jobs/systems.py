@@ -48,7 +48,15 @@ class Systems:
 
     def release(self) -> None:
         """Frees the live model and the parents."""
-        self._live = None
+        import gc
+
+        import torch
+
+        if self._live is not None:
+            self._live = None
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
     def of_recipe(self, recipe: RecipeSpec) -> Callable[[], LocalModel]:
         """Returns how the live model becomes a recipe's merge."""

@@ -1,9 +1,10 @@
 """Which magnitude is the k-th largest, by counting: no sort of a whole tensor, and no rounding.
 
 Magnitudes are compared as the bit patterns of float32: for numbers without a sign the pattern, read as an integer,
-has the same order. A first pass counts the upper 16 bits (32,768 counters), which tells the bucket that holds the
-k-th largest; a second one counts the lower 16 bits in that bucket alone, which tells it exactly. Both passes may go
-over many tensors in pieces, so that a whole model needs no more memory than one of its tensors.
+has the same order. A first pass counts the upper 12 bits (4,096 counters: exponent and four bits more), which tells the
+bucket that holds the k-th largest; a second one looks at the lower 19 bits in that bucket alone, a few hundredths of
+all, and finds it exactly. Both passes may go over many tensors in pieces, so that a whole model needs no more memory
+than one of its tensors.
 
 A NaN counts as larger than infinity. Readers refuse both before they come here.
 """
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-CHUNK = 1 << 17
-"""Elements in a piece: small enough that the pieces of a few parents stay in a core's cache."""
+CHUNK = 1 << 15
+"""Elements in a piece. The pieces of a few parents stay in a core's cache, and torch works on them in one thread: for
+so little, waiting for another one costs more than it brings, and very much more where something else runs beside."""
 
-_COUNTED = 1 << 18  # elements counted at a time: reading the counters out costs as much as counting 32,768 elements
-_LOWER = 16  # bits of the second pass
+_LOWER = 19  # bits of the second pass
+_FEW = 1 << 20  # so many elements of the bucket are kept as they are; of more, the patterns are counted
 _LARGEST = 0x7FFFFFFF
 
 
@@ -49,7 +51,7 @@ def rank_kept(density: float, n: int) -> int:
 
 
 def magnitudes(
-    base: torch.Tensor, parent: torch.Tensor, *, size: int = _COUNTED, scratch: torch.Tensor | None = None
+    base: torch.Tensor, parent: torch.Tensor, *, size: int = CHUNK, scratch: torch.Tensor | None = None
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Yields a task vector's magnitudes piece by piece: the first element's index, and |parent - base| in float32.
 
@@ -80,11 +82,10 @@ def magnitudes(
 class MagnitudeCounter:
     """Finds the k-th largest magnitude of any number of tensors in two passes over them.
 
-    Add everything once, say what is wanted with `refine`, add everything again, and read `value`.
+    Add everything once, say what is wanted with `refine`, add everything again, and read `threshold`.
 
     Attributes:
         n: elements counted in the first pass.
-        value: the magnitude that was asked for, once both passes are over.
 
     >>> import torch
     >>> counter, parts = MagnitudeCounter(), (torch.tensor([1.0, -4.0]), torch.tensor([2.0, 3.0, 0.5]))
@@ -99,9 +100,11 @@ class MagnitudeCounter:
 
     def __init__(self) -> None:
         self.n = 0
-        self._counts: torch.Tensor | None = None
-        self._bucket: int | None = None
-        self._rank = 0
+        self._counts: torch.Tensor | None = None  # of the upper bits, then of the lower ones
+        self._few: list[torch.Tensor] = []  # lower bits that are not counted yet
+        self._waiting = 0
+        self._bucket = -1
+        self._rank = 0  # in the bucket, from above
         self._known: float | None = None
 
     def add(self, values: torch.Tensor) -> None:
@@ -111,14 +114,18 @@ class MagnitudeCounter:
         if self._known is not None:
             return
         flat = values.detach().reshape(-1)
-        for start in range(0, flat.numel(), _COUNTED):
-            bits = flat[start : start + _COUNTED].float().abs().view(torch.int32)
+        for start in range(0, flat.numel(), CHUNK):
+            bits = flat[start : start + CHUNK].float().abs().view(torch.int32)
             upper = bits >> _LOWER
-            if self._bucket is None:
+            if self._bucket < 0:
                 self.n += bits.numel()
                 self._count(upper, 1 << (31 - _LOWER))
-            else:
-                self._count(bits[upper == self._bucket] & ((1 << _LOWER) - 1), 1 << _LOWER)
+                continue
+            self._few.append(bits[upper == self._bucket] & ((1 << _LOWER) - 1))
+            self._waiting += self._few[-1].numel()
+            if self._waiting > _FEW:
+                self._count(torch.cat(self._few), 1 << _LOWER)
+                self._few, self._waiting = [], 0
 
     def refine(self, density: float) -> None:
         """Ends the first pass: the second is for the smallest of the round(density * n) largest magnitudes.
@@ -134,7 +141,7 @@ class MagnitudeCounter:
         Rank 0 means a bound that nothing reaches, infinity; a rank above n one that everything does, zero.
         """
         self._known = float("inf") if rank <= 0 else 0.0 if rank > self.n else None
-        if self._known is None:
+        if self._known is None and self._counts is not None:
             self._bucket, self._rank = _where(self._counts, rank)
         self._counts = None
 
@@ -142,13 +149,23 @@ class MagnitudeCounter:
         """Returns the magnitude that was asked for: what is at least as large is kept.
 
         Raises:
-            ValueError: the two passes did not see the same elements.
+            ValueError: the second pass is missing, or saw other elements than the first.
         """
-        if self._known is None:
-            if self._bucket is None:
-                raise ValueError("the second pass is missing: call refine, and add everything once more")
+        import torch
+
+        if self._known is not None:
+            return self._known
+        few = torch.cat(self._few) if self._few else None
+        self._few, self._waiting = [], 0
+        if few is not None and self._counts is None and len(few) >= self._rank:
+            lower = int(torch.kthvalue(few, len(few) - self._rank + 1).values)
+        else:
+            if few is not None:
+                self._count(few, 1 << _LOWER)
+            if self._counts is None or int(self._counts.sum()) < self._rank:
+                raise ValueError("call refine after everything was added once, then add the same everything again")
             lower, _ = _where(self._counts, self._rank)
-            self._known = as_float((self._bucket << _LOWER) | lower)
+        self._known = as_float((self._bucket << _LOWER) | lower)
         return self._known
 
     def _count(self, indices: torch.Tensor, bins: int) -> None:
@@ -297,16 +314,14 @@ def as_float(pattern: int) -> float:
     return float(struct.unpack("<f", struct.pack("<i", pattern))[0])
 
 
-def _where(counts: torch.Tensor | None, rank: int) -> tuple[int, int]:
+def _where(counts: torch.Tensor, rank: int) -> tuple[int, int]:
     """Returns the counter that holds the rank-th from above, and its rank in it."""
     import torch
 
-    from_above = None if counts is None else torch.cumsum(counts.flip(0), 0)
-    if from_above is None or int(from_above[-1]) < rank:
-        raise ValueError("the second pass saw fewer elements than the first: add the same tensors in both")
+    from_above = torch.cumsum(counts.flip(0), 0)
     place = int(torch.searchsorted(from_above, rank))
     before = int(from_above[place - 1]) if place else 0
-    return from_above.numel() - 1 - place, rank - before
+    return counts.numel() - 1 - place, rank - before
 
 
 def _pattern(magnitude: float) -> int:

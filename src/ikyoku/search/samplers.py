@@ -1,9 +1,10 @@
 """What to try next, decided by what was tried: CMA-ES, TPE, NSGA-II, random search.
 
 A sampler is a function of its settings and of the candidates so far, in their order, and of nothing else: its random
-numbers come from (seed, how many candidates there are). So a search that was interrupted goes on exactly as it would
-have, and nothing of a sampler has to be stored. (Optuna's own CmaEsSampler stores a pickle in the trials, which is code
-that every machine of a joint search would run, and mixes trial numbers into its seed, which a killed trial shifts.)
+numbers come from (seed, how many candidates there are), and the salt of a process that is not alone. So a search that
+was interrupted goes on exactly as it would have, and nothing of a sampler has to be stored. (Optuna's own CmaEsSampler
+stores a pickle in the trials, which is code that every machine of a joint search would run, and mixes trial numbers
+into its seed, which a killed trial shifts.)
 """
 
 from __future__ import annotations
@@ -38,8 +39,11 @@ class Tried:
 class Sampler(Protocol):
     """Something that proposes candidates."""
 
-    def propose(self, tried: Sequence[Tried]) -> dict[str, float]:
-        """Returns the values of the candidate after those in `tried`."""
+    def propose(self, tried: Sequence[Tried], *, salt: int | None = None) -> dict[str, float]:
+        """Returns the values of the candidate after those in `tried`.
+
+        Processes that search together give a `salt`, which no two proposals share, or they might propose the same.
+        """
 
 
 def sampler_of(
@@ -94,8 +98,9 @@ def population(dimensions: int) -> int:
     return 4 + math.floor(3 * math.log(dimensions))
 
 
-def _seed(seed: int, index: int) -> int:
-    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
+def _seed(seed: int, index: int, salt: int | None = None) -> int:
+    parts = [seed, index] if salt is None else [seed, index, salt]
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
 class _Random:
@@ -104,10 +109,10 @@ class _Random:
     def __init__(self, space: Space, seed: int, first: dict[str, float] | None) -> None:
         self._space, self._seed, self._first = space, seed, first
 
-    def propose(self, tried: Sequence[Tried]) -> dict[str, float]:
+    def propose(self, tried: Sequence[Tried], *, salt: int | None = None) -> dict[str, float]:
         if not tried and self._first is not None:
             return dict(self._first)
-        rng = np.random.default_rng([self._seed, len(tried)])
+        rng = np.random.default_rng(_seed(self._seed, len(tried), salt))
         return self._space.from_unit(rng.random(len(self._space.free)).tolist())
 
 
@@ -133,9 +138,9 @@ class _Cmaes:
         self._born: list[int] = []  # the generation in which each candidate was first seen
         self._waiting: list[tuple[Any, float]] = []
 
-    def propose(self, tried: Sequence[Tried]) -> dict[str, float]:
+    def propose(self, tried: Sequence[Tried], *, salt: int | None = None) -> dict[str, float]:
         if not tried:
-            return self._random.propose(tried)
+            return self._random.propose(tried, salt=salt)
         if not _goes_on(self._known, tried):
             self._begin()
         for index, one in enumerate(tried):
@@ -145,7 +150,7 @@ class _Cmaes:
             if index and one.finished and not before:
                 self._tell(index, one)
         self._known = list(tried)
-        self._cma.reseed_rng(_seed(self._seed, len(tried)))
+        self._cma.reseed_rng(_seed(self._seed, len(tried), salt))
         return self._space.from_unit(np.clip(self._cma.ask(), 0.0, 1.0).tolist())
 
     def _tell(self, index: int, one: Tried) -> None:
@@ -186,7 +191,7 @@ class _Optuna:
         self._known: list[Tried] = []
         self._trials: list[int] = []
 
-    def propose(self, tried: Sequence[Tried]) -> dict[str, float]:
+    def propose(self, tried: Sequence[Tried], *, salt: int | None = None) -> dict[str, float]:
         if not tried and self._first is not None:
             return dict(self._first)
         if not _goes_on(self._known, tried):
@@ -197,7 +202,7 @@ class _Optuna:
             if one.finished and not (index < len(self._known) and self._known[index].finished):
                 self._finish(self._trials[index], one)
         self._known = list(tried)
-        self._study.sampler = self._sampler(len(tried))
+        self._study.sampler = self._sampler(_seed(self._seed, len(tried), salt))
         trial = self._study.ask(self._bounds)
         values = self._space.rounded({p.name: trial.params.get(p.name, p.low) for p in self._space})
         number = self._storage.get_trial_id_from_study_id_trial_number(self._id, trial.number)
@@ -215,7 +220,7 @@ class _Optuna:
         running = create_trial(state=TrialState.RUNNING, params=values, distributions=self._bounds)
         self._trials.append(self._storage.create_new_trial(self._id, running))
         if self._name == "nsga2":  # the generation that it belonged to, and the parents of that generation
-            sampler, trial = self._sampler(index), self._storage.get_trial(self._trials[-1])
+            sampler, trial = self._sampler(0), self._storage.get_trial(self._trials[-1])
             study = optuna.load_study(study_name="copy", storage=self._storage)  # a new one: they keep what they read
             sampler.get_parent_population(study, sampler.get_trial_generation(study, trial))
 
@@ -225,10 +230,9 @@ class _Optuna:
         state = TrialState.FAIL if one.fitness is None else TrialState.COMPLETE
         self._storage.set_trial_state_values(trial, state, one.fitness)
 
-    def _sampler(self, index: int) -> Any:
+    def _sampler(self, seed: int) -> Any:
         import optuna
 
-        seed = _seed(self._seed, index)
         if self._name == "nsga2":
             return optuna.samplers.NSGAIISampler(population_size=self._population, seed=seed)
         return optuna.samplers.TPESampler(seed=seed)
