@@ -75,11 +75,13 @@ def evolution(
                 (1 / (1 + i)) * ((values[p["name"]] - best[p["name"]]) / (p["high"] - p["low"]) + 0.25 * number) ** 2
                 for i, p in enumerate(names)
             )
-            near = sum((1 / (1 + i)) * ((plain[p["name"]] - best[p["name"]])) ** 2 for i, p in enumerate(names))
+            near = sum((1 / (1 + i)) * (plain[p["name"]] - best[p["name"]]) ** 2 for i, p in enumerate(names))
             found.append(max(0.02, 0.5 + gain - gain * far / max(near, 0.05) + draw.gauss(0, 0.012)))
         return found
 
-    searches = [_search("search", "nsga2" if len(objectives) > 1 else "cmaes", names, plain, fitness, trials, trouble, draw)]
+    searches = [
+        _search("search", "nsga2" if len(objectives) > 1 else "cmaes", names, plain, fitness, trials, trouble, draw)
+    ]
     if random_baseline:
         searches.append(_search("random", "random", names, plain, fitness, trials, trouble, draw))
     winner = next(f for f in searches[0]["finalists"] if f["number"] == searches[0]["winner"])
@@ -93,7 +95,10 @@ def evolution(
     for i, parent in enumerate(parents):
         without = _asked(winner["all"] - 0.07 / (1 + i) + 0.05 * (i > 1), len(objectives), draw, optimism=0.0)
         ablation.append({"parent": parent} | without | {"difference": winner["all"] - without["all"]})
-    levels = {"winner": 0.5 + 0.7 * gain, **({"random": 0.5 + 0.5 * gain} if random_baseline else {}), **levels}
+    order = ["uniform", *(f"parent {p}" for p in parents), "base"]
+    levels = {"winner": 0.5 + 0.7 * gain, "random": 0.5 + 0.5 * gain} | {key: levels[key] for key in order}
+    if not random_baseline:
+        del levels["random"]
     return {
         "method": "dare_ties",
         "base": "models/Llama-3-8B",
@@ -122,11 +127,21 @@ def timings(scores: dict[str, Any], *, seconds: float = 2.4) -> dict[str, Any]:
         h["search"]: [None if t["duplicate_of"] is not None else draw.uniform(0.6, 1.4) * seconds for t in h["trials"]]
         for h in scores["searches"]
     }
-    return {"candidates": candidates, "evaluations": {"search": 41.5, "held-out": 17.25, "test 医師国家試験 2023": 512.0}}
+    return {
+        "candidates": candidates,
+        "evaluations": {"search": 41.5, "held-out": 17.25, "test 医師国家試験 2023": 512.0},
+    }
 
 
 def _search(
-    label: str, sampler: str, names: Space, plain: dict[str, float], fitness: Any, trials: int, trouble: float, draw: Any
+    label: str,
+    sampler: str,
+    names: Space,
+    plain: dict[str, float],
+    fitness: Any,
+    trials: int,
+    trouble: float,
+    draw: Any,
 ) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
     best: list[float | None] = []
@@ -231,10 +246,19 @@ def _tests(tests: tuple[tuple[str, int], ...], levels: dict[str, float], draw: A
     for name, n in tests:
         hard = [draw.gauss(0, 0.25) for _ in range(n)]
         right = {key: [float(level + h + draw.gauss(0, 0.15) > 0.5) for h in hard] for key, level in levels.items()}
-        pairs = [{"a": "winner", "b": key} | summary.paired(right["winner"], right[key]) for key in right if key != "winner"]
+        pairs = [
+            {"a": "winner", "b": key} | summary.paired(right["winner"], right[key]) for key in right if key != "winner"
+        ]
         systems = [{"system": k, "accuracy": summary.proportion(r), "japanese": 0.97} for k, r in right.items()]
         found.append(
-            {"name": name, "items": "text-only-5-choice", "n": n, "sha256": "cd" * 32, "asked": n, "metric": "likelihood"}
+            {
+                "name": name,
+                "items": "text-only-5-choice",
+                "n": n,
+                "sha256": "cd" * 32,
+                "asked": n,
+                "metric": "likelihood",
+            }
             | {"format": "alpaca-ja", "shots": 0, "systems": systems, "pairs": pairs}
             | {"detectable": summary.detectable(n, pairs)}
         )

@@ -119,6 +119,25 @@ def test_counting_gives_what_the_statistics_give(models: Path, method: str, drop
     assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
 
 
+def test_a_token_of_one_model_alone_keeps_its_row(tmp_path: Path) -> None:
+    words, more = _folders["WORDS"], ("<image>",)
+    llama(tmp_path / "base", seed=0, vocab=48, words=words)
+    llama(tmp_path / "a", seed=1, vocab=49, words=words, added=more)
+    llama(tmp_path / "b", seed=2, vocab=48, words=words)
+    asked = _recipe(tmp_path, "slerp", t=0.3).model_dump() | {"tokenizer_source": str(tmp_path / "a")}
+    recipe = RecipeSpec.model_validate(asked)
+    written = _merged(recipe, tmp_path / "out", tmp_path / "runs")
+    own = load_file(tmp_path / "a" / "model.safetensors")
+    live = _live(tmp_path / "out")
+    resident = ResidentParents(plan_merge(recipe), compiled=False)
+    resident.attach(live)
+    resident.write(plan_merge(recipe))
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        assert torch.equal(written[name][48], own[name][48])
+        assert torch.equal(written[name], _weights(live)[name])
+        assert not torch.equal(written[name][5], own[name][5])
+
+
 def test_the_live_model_keeps_its_memory(models: Path) -> None:
     plan = plan_merge(_recipe(models, "ties"))
     live = _live(models / "base")

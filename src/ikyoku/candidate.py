@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ikyoku.checkpoints import ITEM_BYTES
 from ikyoku.errors import ModelError, together
-from ikyoku.merge_plan import MergePlan, TensorPlan, read_inputs
+from ikyoku.merge_plan import MergePlan, TensorPlan, read_inputs, unmerged_rows
 from ikyoku.merging.magnitudes import CHUNK
 from ikyoku.merging.mapping import memory_names
 from ikyoku.merging.methods import Value
@@ -47,6 +47,8 @@ class _Resident:
     base: torch.Tensor | None
     parents: list[torch.Tensor]
     target: torch.Tensor
+    kept: tuple[torch.Tensor, torch.Tensor] | None = None
+    """Rows that are not merged, and what stands in them."""
     statistics: tuple[OrderStatistics, ...] | None = None
 
 
@@ -208,6 +210,8 @@ class ResidentParents:
                 [_stays(parent, device, model.device) for parent in parents],
                 target,
             )
+            if rows := unmerged_rows(self._plan, tensor):
+                kept.kept = rows[0].to(target.device), rows[1].to(target.device, target.dtype)
             if with_statistics and kept.base is not None:
                 kept.statistics = tuple(_statistics(kept.base, parent) for parent in kept.parents)
             self._tensors[tensor.name] = kept
@@ -237,6 +241,8 @@ class ResidentParents:
             for tensor, kept in self._each(plan):
                 known = self._constants(tensor, kept, thresholds, majority)
                 self._write(tensor.method, *_on(kept), known, kept.target)
+                if kept.kept:
+                    kept.target.view(tensor.shape)[kept.kept[0]] = kept.kept[1]
 
     def _each(self, plan: MergePlan) -> Iterator[tuple[TensorPlan, _Resident]]:
         return ((tensor, self._tensors[tensor.name]) for tensor in _merged(plan) if tensor.name in self._tensors)

@@ -38,7 +38,16 @@ if TYPE_CHECKING:
 
 FLOATS = ("float32", "float16", "bfloat16")
 """Number formats that are merged."""
-__all__ = ["Input", "MergePlan", "TensorPlan", "model_thresholds", "plan_merge", "read_inputs", "reparametrised"]
+__all__ = [
+    "Input",
+    "MergePlan",
+    "TensorPlan",
+    "model_thresholds",
+    "plan_merge",
+    "read_inputs",
+    "reparametrised",
+    "unmerged_rows",
+]
 
 _PIECE = 1 << 16  # elements: what stays in a core's cache
 MOST_THREADS = 8
@@ -153,6 +162,18 @@ def read_inputs(plan: MergePlan, tensor: TensorPlan) -> tuple[torch.Tensor | Non
     """
     base = _read(plan, tensor.base) if tensor.base else None
     return base, [_read(plan, one) for one in tensor.inputs]
+
+
+def unmerged_rows(plan: MergePlan, tensor: TensorPlan) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Returns which rows of a matrix with one row a token are not merged, and what stands in them: float32.
+
+    None where all are merged. They are to be written over what the merge makes of them.
+    """
+    rows = tensor.inputs[0].rows
+    if rows is None or tensor.method is None:
+        return None
+    index, values = rows.alone([_finite(model, name) for model, name in zip(plan.parents, rows.names, strict=True)])
+    return (index, values) if len(index) else None
 
 
 def model_thresholds(

@@ -9,7 +9,15 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from ikyoku.errors import ModelError
-from ikyoku.merge_plan import MOST_THREADS, MergePlan, TensorPlan, model_thresholds, one_thread_each, read_inputs
+from ikyoku.merge_plan import (
+    MOST_THREADS,
+    MergePlan,
+    TensorPlan,
+    model_thresholds,
+    one_thread_each,
+    read_inputs,
+    unmerged_rows,
+)
 from ikyoku.runs import Progress, silent
 
 if TYPE_CHECKING:
@@ -52,7 +60,10 @@ def merged_tensors(
 
     def made(tensor: TensorPlan) -> torch.Tensor:
         base, parents = read_inputs(plan, tensor)
-        return _merged(tensor, base, parents, device, whole)
+        merged = _merged(tensor, base, parents, device, whole)
+        if kept := unmerged_rows(plan, tensor):
+            merged[kept[0].to(merged.device)] = kept[1].to(merged.device, merged.dtype)
+        return merged
 
     with one_thread_each(device) as (pool, count):
         waiting: deque[tuple[str, Future[torch.Tensor]]] = deque()

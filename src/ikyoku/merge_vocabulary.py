@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ikyoku.checkpoints import Checkpoint, model_folder
 from ikyoku.errors import ModelError, SpecError, together
 from ikyoku.merge_inputs import Matched, is_vision_language
-from ikyoku.merging.vocabulary import MISSING, Alignment, align, aligned, union, union_tokenizer, vocabulary_of
+from ikyoku.merging.vocabulary import MISSING, Alignment, align, aligned, alone, union, union_tokenizer, vocabulary_of
 from ikyoku.specs.recipe import RecipeSpec, TokenizerSpec, TokenSpec
 
 if TYPE_CHECKING:
@@ -55,6 +55,25 @@ class Rows:
                     result = result.clone()
                 result[one.row] = 0 if one.parent is None else matrices[one.parent][one.source].to(result.dtype)
         return result
+
+    def alone(self, matrices: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the rows that are not merged, int64, and what stands in them, given the matrices of all models.
+
+        They are those of tokens that one model alone has (image tokens, added pieces) and those that the recipe forces.
+        All models hold them when they are merged, but a method may scale what all agree on: slerp does, and weights
+        whose sum is not 1.
+        """
+        import torch
+
+        kept = alone(self.alignment)
+        values = {row: matrices[parent][source] for row, (parent, source) in kept.items()}
+        for one in self.overrides:
+            if one.force:
+                row = matrices[0][0].new_zeros(matrices[0].shape[1:])
+                values[one.row] = row if one.parent is None else matrices[one.parent][one.source]
+        index = torch.tensor(sorted(values), dtype=torch.int64)
+        stacked = [values[int(row)].float() for row in index]
+        return index, torch.stack(stacked) if stacked else matrices[0][:0].float()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import ikyoku
 from ikyoku import cli
 from ikyoku.checkpoints import open_checkpoint
 from ikyoku.errors import ModelError
+from ikyoku.jobs.merge import dry_run
 from ikyoku.merge_plan import plan_merge, read_inputs
 from ikyoku.merging import merge_tensor
 from ikyoku.runs import read_records
@@ -210,7 +211,10 @@ def test_a_language_model_merged_into_a_vision_language_model(desk: Path) -> Non
 def test_adapters_of_one_base(desk: Path) -> None:
     for seed, name in enumerate(("lora1", "lora2")):
         folders.write_lora(desk / name, desk / "base", seed=seed)
-    done = ikyoku.merge(spec(recipe=linear("lora1", "lora2"), out="out"), root=desk / "runs")
+    asked = spec(recipe=linear("lora1", "lora2"), out="out")
+    told = dry_run(asked)
+    assert "adapters   lora1: 4 modules, rank 2 (parent)" in told and not (desk / "out").exists()
+    done = ikyoku.merge(asked, root=desk / "runs")
     assert {p.name for p in (desk / "out").iterdir()} >= {
         "adapter_config.json",
         "adapter_model.safetensors",

@@ -19,8 +19,8 @@ from ikyoku.merging.vocabulary import (
     MISSING,
     align,
     aligned,
+    alone,
     check_spellings,
-    keep_alone,
     spelling,
     union,
     union_tokenizer,
@@ -110,7 +110,9 @@ def test_a_row_of_one_parent_comes_out_as_it_is_there(method: str, dtype: torch.
     made = merge_tensor(
         own, rows[0] if own.needs_base else None, parents, shared=shared, each=each, keys=[1, 2][:count]
     )
-    made = keep_alone(made.to(dtype), matrices, found)
+    made = made.to(dtype)
+    for row, (parent, source) in alone(found).items():
+        made[row] = matrices[parent][source]
     assert made[50:52].equal(matrices[1][50:52])
     assert made[target["<image>"]].equal(matrices[2][0])
     assert not made[1:50].equal(matrices[1][1:50])

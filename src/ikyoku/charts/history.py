@@ -95,7 +95,10 @@ def history(traces: Sequence[Trace], levels: Sequence[Level], *, label: str) -> 
         return _BOTTOM - (_BOTTOM - _TOP) * max(0.0, value - low) / (high - low)
 
     parts = [*_grid(marks, y), *_numbers([v for v in ticks(0, numbers) if v <= numbers], x)]
-    parts += [text(LEFT, 12, "fitness 適応度", bold=True), text(_END, _BOTTOM + 32, "candidate 候補", anchor="end", bold=True)]
+    parts += [
+        text(LEFT, 12, "fitness 適応度", bold=True),
+        text(_END, _BOTTOM + 32, "candidate 候補", anchor="end", bold=True),
+    ]
     ordered = sorted(levels, key=lambda level: -level.value)
     parts += _levels(ordered, y)
     size = 2.6 if numbers < 300 else 2.0
@@ -207,7 +210,9 @@ def _levels(levels: Sequence[Level], y: Scale) -> list[str]:
         style = f"stroke:{colour};stroke-width:1.3;fill:none;stroke-dasharray:5 3"
         link = f'<path d="M{_END:g} {height:.1f}L{_END + 8:g} {at:.1f}" style="{HAIR}"/>'
         letter = text(_END + 10, at + 4, _letter(i), bold=True)
-        parts.append(titled(f"{level.label}: {figure(level.value)}", f'<path d="{path}" style="{style}"/>{link}{letter}'))
+        parts.append(
+            titled(f"{level.label}: {figure(level.value)}", f'<path d="{path}" style="{style}"/>{link}{letter}')
+        )
     return parts
 
 
@@ -270,7 +275,9 @@ def _legend(
         best = next((value for value in reversed(trace.best) if value is not None), None)
         line = f'<path d="M12 0H34" style="{_line(i)}"/>' + _sample(i, "filled")
         rows.append((line, f"{trace.label}, line: best so far 最良値", figure(best, 4)))
-    rows.append((shape(19, 0, 0, 6) + (shape(31, 0, 1, 5) if len(traces) > 1 else ""), "chosen of the finalists 選択", ""))
+    rows.append(
+        (shape(19, 0, 0, 6) + (shape(31, 0, 1, 5) if len(traces) > 1 else ""), "chosen of the finalists 選択", "")
+    )
     for kind in ("pruned", "duplicate", "fail"):
         counts = [sum(t.kind == kind for t in trace.trials) for trace in traces]
         if any(counts):
@@ -296,5 +303,9 @@ def _rows(rows: Sequence[tuple[str, str, str]], y: float) -> tuple[list[str], fl
         y += _ROW
         room = int((RIGHT - 42) / UNIT) - display_width(number) - 1
         drawn = f'<g transform="translate(0 {y - 4:g})"><title>{escaped(name)}</title>{mark}</g>' if mark else ""
-        parts += [drawn, text(42, y, clipped(name, room)), text(RIGHT, y, "", anchor="end", first=number) if number else ""]
+        parts += [
+            drawn,
+            text(42, y, clipped(name, room)),
+            text(RIGHT, y, "", anchor="end", first=number) if number else "",
+        ]
     return parts, y + 8

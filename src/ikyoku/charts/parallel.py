@@ -145,7 +145,9 @@ def _stroke(index: int) -> str:
 def _axis(axis: Axis, y: float, step: float) -> str:
     """The axis over the lines, its bounds at its ends, its name at the left."""
     line = f'<path d="M{_START:g} {y:g}H{_END:g}M{_START:g} {y - 4:g}v8M{_END:g} {y - 4:g}v8" style="{_AXIS}"/>'
-    ends = text(_START - 6, y + 4, f"{axis.low:g}", anchor="end", muted=True) + text(_END + 6, y + 4, f"{axis.high:g}", muted=True)
+    ends = text(_START - 6, y + 4, f"{axis.low:g}", anchor="end", muted=True) + text(
+        _END + 6, y + 4, f"{axis.high:g}", muted=True
+    )
     middle = y + 4 - (LINE / 2 - 1) * bool(axis.detail)
     name = text(LEFT, middle, clipped(axis.label, _ROOM), bold=True)
     detail = text(LEFT, middle + LINE - 1, clipped(axis.detail, _ROOM), muted=True) if axis.detail else ""
@@ -160,7 +162,11 @@ def _marked(axes: Sequence[Axis], line: Line, rows: Sequence[float], index: int,
     """One candidate over all others, with a mark on each axis."""
     path = _path(axes, line, rows)
     edge = f'<path d="{path}" style="stroke:var(--card, #fff);stroke-width:4.6;fill:none;stroke-opacity:.85"/>'
-    drawn = [titled(f"{name}: {line.tooltip}", f'{edge}<path d="{path}" stroke-dasharray="{dash}" style="{_stroke(index)}"/>')]
+    drawn = [
+        titled(
+            f"{name}: {line.tooltip}", f'{edge}<path d="{path}" stroke-dasharray="{dash}" style="{_stroke(index)}"/>'
+        )
+    ]
     for axis, value, y in zip(axes, line.values, rows, strict=True):
         tip = f"{name}: {' '.join(filter(None, [axis.label, axis.detail]))} = {value:g}"
         drawn.append(titled(tip, shape(_x(axis, value), y, index, 3.6)))

@@ -90,14 +90,12 @@ def dry_run(spec: MergeSpec) -> str:
     if spec.out:
         check_free(place)
     free = check_room(place, plan.bytes)
-    rows = [_row(plan, adapter) for adapter in _adapters(plan)]
+    found = [_row(plan, adapter) for adapter in _adapters(plan)]
+    rows = [f"{row['model']}: {row['modules']} modules, rank {row['rank']} ({row['role']})" for row in found]
     return "\n".join(
         [
             f"method     {plan.method.name}: {plan.method.title} ({plan.method.reference})",
-            *(
-                f"{'' if i else 'adapters':<10} {row['model']}: {row['modules']} modules, rank {row['rank']}, {row['role']}"
-                for i, row in enumerate(rows)
-            ),
+            *(f"{'' if i else 'adapters':<10} {told}" for i, told in enumerate(rows)),
             f"base       {plan.base_model}",
             f"modules    {plan.coverage}",
             *(f"note       {note}" for note in plan.notes),

@@ -3,7 +3,7 @@
 Parents of one merge may have other vocabularies: image tokens, added Japanese pieces, another order, padding. Row 7 of
 the one is then another token than row 7 of the other. Here every parent's rows are put in the order of one target
 vocabulary; a token that a parent does not have gets the row of a parent that has it, so that a token known to one
-parent alone comes out of the merge as it is there (`keep_alone` sees to the last bit).
+parent alone comes out of the merge as it is there (`alone` says which rows).
 
 Reference: the rule for missing tokens is that of mergekit 0.1.5's `tokenizer` section.
 """
@@ -151,30 +151,18 @@ def aligned(matrices: Sequence[Tensor], alignment: Alignment, parent: int) -> Te
     return result
 
 
-def keep_alone(merged: Tensor, matrices: Sequence[Tensor], alignment: Alignment) -> Tensor:
-    """Returns a merged matrix in which every row that one parent alone has is as it is there, bit for bit.
+def alone(alignment: Alignment) -> dict[int, tuple[int, int]]:
+    """Returns the rows that one parent alone has: row of the output -> the parent, and its own row.
 
-    All parents hold that row when they are merged, but a method may scale what all agree on: slerp does, and weights
-    whose sum is not 1. The rows are written into the matrix that is given.
-
-    Args:
-        merged: the merge of the `aligned` matrices, of any float dtype.
-        matrices: the parents' matrices as they were.
-        alignment: from `align`.
-
-    >>> import torch
-    >>> found = align([{"a": 0}, {"a": 0, "<image>": 1}], {"a": 0, "<image>": 1})
-    >>> keep_alone(torch.tensor([[0.5], [2.5]]), [torch.tensor([[0.4]]), torch.tensor([[0.6], [2.0]])], found).tolist()
-    [[0.5], [2.0]]
+    >>> alone(align([{"a": 0}, {"a": 0, "<image>": 1}], {"a": 0, "<image>": 1}))
+    {1: (1, 1)}
     """
-    import torch
-
-    index = torch.tensor([list(own) for own in alignment.index])
-    alone = (index != MISSING).sum(0) == 1
-    for parent, matrix in enumerate(matrices):
-        at = (alone & (index[parent] != MISSING)).nonzero()[:, 0]
-        merged[at.to(merged.device)] = matrix[index[parent][at].to(matrix.device)].to(merged.device, merged.dtype)
-    return merged
+    found = {}
+    for row, own in enumerate(zip(*alignment.index, strict=True)):
+        holders = [parent for parent, source in enumerate(own) if source != MISSING]
+        if len(holders) == 1:
+            found[row] = (holders[0], own[holders[0]])
+    return found
 
 
 def union(vocabularies: Sequence[Vocabulary], *, rows: Sequence[int] | None = None) -> dict[str, int]:

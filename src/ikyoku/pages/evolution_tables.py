@@ -1,0 +1,209 @@
+"""The tables of a search's page: the untouched test, the development questions, the searches, what was asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from ikyoku.charts import escaped, figure
+from ikyoku.pages.shell import both, details, facts, listed
+from ikyoku.tables.comparison import told_apart
+from ikyoku.tables.numbers import bounds, holm_p, narrow_p, share, signed
+
+SYSTEMS = {
+    "winner": ("winner", "最良候補"),
+    "random": ("best of random search", "ランダム探索の最良"),
+    "uniform": ("uniform merge", "均等マージ"),
+    "base": ("base", "基盤モデル"),
+}
+"""What is compared besides the parents: English and Japanese."""
+_PARENT = "parent "
+_NONE = '<td class="none">–</td>'
+_MOST_REASONS, _MOST_FINALISTS = 12, 20
+
+
+def system_name(system: str) -> str:
+    """Returns what a system is called in a sentence.
+
+    >>> system_name("parent a"), system_name("random")
+    ('a', 'best of random search')
+    """
+    return SYSTEMS[system][0] if system in SYSTEMS else system.removeprefix(_PARENT)
+
+
+def test_table(test: Mapping[str, Any]) -> str:
+    """Returns what each system scored on an untouched test, and the winner's difference to it."""
+    against = {pair["b"]: pair for pair in test["pairs"]}
+    japanese = any(one.get("japanese") is not None for one in test["systems"])
+    heads = [
+        "accuracy 正答率",
+        "95 %",
+        "n",
+        "winner − it 差",
+        "95 %",
+        "only winner right",
+        "only it right",
+        "p",
+        "p (Holm)",
+    ]
+    heads += ["Japanese 日本語"] * japanese
+    best = max(one["accuracy"]["value"] for one in test["systems"])
+    lines = []
+    for one in test["systems"]:
+        found, pair = one["accuracy"], against.get(one["system"])
+        mark = ' class="best"' if found["value"] == best else ""
+        cells = [f"<span{mark}>{figure(found['value'])}</span>", bounds(found), f"{found['n']:,}"]
+        cells += [""] * 6 if pair is None else _difference(pair)
+        cells += [share(one["japanese"])] * japanese
+        lines.append(_row(one["system"], cells))
+    return _table(heads, [lines], test["name"])
+
+
+def _difference(pair: Mapping[str, Any]) -> list[str]:
+    kind = {1: "good", -1: "bad", 0: ""}[told_apart(pair)]
+    number = f'<span class="{kind}">{signed(pair["difference"])}</span>'
+    texts = [f"{signed(pair['low'])} to {signed(pair['high'])}", str(pair["only_a"]), str(pair["only_b"])]
+    return [number, *map(escaped, [*texts, narrow_p(pair["p_value"]), narrow_p(holm_p(pair))])]
+
+
+def development_table(scores: Mapping[str, Any]) -> str:
+    """Returns the fitness of the finalists and of the baselines on the searched questions, the held-out ones, and all."""
+    parts = [entry["name"] for entry in scores["development"]]
+    several = parts if len(parts) > 1 else []
+    japanese = any(one.get("japanese") is not None for one in [scores["winner"], *scores["baselines"]])
+    heads = ["searched 探索用", "held out 取り置き", "all 全体", *several, *["Japanese 日本語"] * japanese]
+    groups = []
+    for history in scores["searches"]:
+        ranked = sorted(history["finalists"], key=lambda one: (one["number"] != history["winner"], -one["all"]))
+        groups.append([])
+        for one in ranked[:_MOST_FINALISTS]:
+            chosen = one["number"] == history["winner"]
+            key = "winner" if history["search"] == "search" else "random"
+            name = key if chosen else ""
+            cells = _fitness(one, bool(several), japanese=japanese)
+            groups[-1].append(_row(name, cells, f"candidate {one['number']}", chosen=chosen))
+    groups.append(
+        [_row(one["system"], _fitness(one, bool(several), japanese=japanese)) for one in reversed(scores["baselines"])]
+    )
+    return _table(heads, groups, "development")
+
+
+def _fitness(one: Mapping[str, Any], several: bool, *, japanese: bool) -> list[str]:
+    means = one["means"] if several else []
+    told = [figure(value) for value in (one["search"], one["held_out"], one["all"], *means)]
+    return told + [share(one["japanese"])] * japanese
+
+
+def curse(scores: Mapping[str, Any]) -> str:
+    """Returns how much the winner loses from the searched to the held-out questions, beside the uniform merge."""
+    rows = [("the winner", scores["winner"])]
+    rows += [("the uniform merge", one) for one in scores["baselines"] if one["system"] == "uniform"]
+    told = [
+        f"{name} {figure(one['search'])} and {figure(one['held_out'])} ({signed(one['held_out'] - one['search'])})"
+        for name, one in rows
+        if one["held_out"] is not None
+    ]
+    if not told:
+        return "No question was held out, so nothing here shows by how much the best of many looks better than it is."
+    return (
+        "The best of many candidates looks better on the questions it was searched on than it is (winner's curse), so "
+        f"the finalists are asked held-out questions too and one is chosen on all. Searched and held out: {'; '.join(told)}. "
+        "The held-out questions may be easier or harder for all: compare the falls. Only the untouched test counts."
+    )
+
+
+def search_table(scores: Mapping[str, Any], timings: Mapping[str, Any]) -> str:
+    """Returns what became of the candidates of each search, and how long they took."""
+    heads = [
+        "candidates 候補",
+        "to the end 完了",
+        "stopped 打切",
+        "failed 失敗",
+        "repeated 重複",
+        "best 最良",
+        "s each 秒",
+        "a minute 毎分",
+    ]
+    lines = []
+    for history in scores["searches"]:
+        trials = history["trials"]
+        repeated = [trial for trial in trials if trial["duplicate_of"] is not None]
+        fresh = Counter(trial["state"] for trial in trials if trial["duplicate_of"] is None)
+        best = [value for value in history["best_so_far"] or () if value is not None]
+        seconds = [s for s in timings.get("candidates", {}).get(history["search"], ()) if s is not None]
+        cells = [f"{len(trials):,}", *(f"{fresh[state]:,}" for state in ("complete", "pruned", "fail"))]
+        cells += [f"{len(repeated):,}", figure(best[-1], 4) if best else "–"]
+        cells += [f"{median(seconds):.3g}", f"{60 * len(seconds) / sum(seconds):.3g}"] if sum(seconds) else ["–", "–"]
+        name = escaped(history["sampler"])
+        kind = "random search ランダム探索" if history["search"] == "random" else "the search 探索"
+        inner = "".join(f"<td>{cell}</td>" for cell in cells)
+        lines.append(f'<tr><th scope="row">{name}<small>{kind}</small></th>{inner}</tr>')
+    return _table(heads, [lines], "searches")
+
+
+def reasons(scores: Mapping[str, Any]) -> str:
+    """Returns why candidates failed, most frequent first, folded away; nothing where none did."""
+    found = Counter(
+        str(trial["reason"])
+        for history in scores["searches"]
+        for trial in history["trials"]
+        if trial["state"] == "fail" and trial["duplicate_of"] is None
+    )
+    if not found:
+        return ""
+    lines = [f"{count} × {reason}" for reason, count in found.most_common(_MOST_REASONS)]
+    lines += ["… all are in candidates.jsonl"] * (len(found) > _MOST_REASONS)
+    return details(both(f"Why candidates failed ({found.total()})", "失敗の理由"), listed(lines))
+
+
+def asked(scores: Mapping[str, Any], timings: Mapping[str, Any]) -> str:
+    """Returns what was merged and what was asked, folded away."""
+    parts = [
+        facts(
+            {
+                "method": scores["method"],
+                "merged": scores["coverage"],
+                "base": scores["base"],
+                "written in": scores["into"],
+                "parents": {p["label"]: "+".join(filter(None, (p["path"], p["adapter"]))) for p in scores["parents"]},
+            }
+        )
+    ]
+    for kind, entries in (("Development", scores["development"]), ("Test", scores["tests"])):
+        for entry in entries:
+            told = {k: v for k, v in entry.items() if k not in ("name", "systems", "pairs", "detectable")}
+            parts.append(f"<h3>{escaped(kind)}: {escaped(entry['name'])}</h3>{facts(told)}")
+    if spent := timings.get("evaluations"):
+        told = {f"{what} (seconds)": seconds for what, seconds in spent.items()}
+        parts.append(f"<h3>{both('Baselines, finalists and tests', '最終評価の時間')}</h3>{facts(told)}")
+    return details(both("What was merged and asked", "対象と設問"), "".join(parts))
+
+
+def _row(system: str, cells: Sequence[str], note: str = "", *, chosen: bool = False) -> str:
+    """A line: what a system is called, in both languages, and its cells."""
+    if system in SYSTEMS:
+        name = both(*SYSTEMS[system])
+    else:
+        name = escaped(system.removeprefix(_PARENT)) if system else f'<span class="quiet">{escaped(note)}</span>'
+    small = note if system else ""
+    small = "parent 元モデル" if system.startswith(_PARENT) else small
+    head = f"{name}{f'<small>{escaped(small)}</small>' if small else ''}"
+    kind = ' class="chosen"' if chosen or system == "winner" else ""
+    return f'<tr{kind}><th scope="row">{head}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def _table(heads: Sequence[str], groups: Sequence[Sequence[str]], label: str) -> str:
+    """A table in a box that scrolls sideways; a head is English, then Japanese after a space."""
+    drawn = ['<th scope="col"></th>']
+    for head in heads:
+        english, _, japanese = head.rpartition(" ")
+        two = english and not japanese.isascii()
+        small = f'<small class="ja" lang="ja">{escaped(japanese)}</small>' if two else ""
+        drawn.append(f'<th scope="col">{escaped(english if two else head)}{small}</th>')
+    bodies = "".join(f"<tbody>{''.join(lines)}</tbody>" for lines in groups if lines)
+    return (
+        f'<div class="scroll close" role="region" tabindex="0" aria-label="{escaped(label)}">'
+        f'<table class="systems"><thead><tr>{"".join(drawn)}</tr></thead>{bodies}</table></div>'
+    )
