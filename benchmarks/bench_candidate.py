@@ -38,7 +38,7 @@ from bench_merge import SHAPE, SMALL, models_for, shapes
 from material import machine, say
 
 from ikyoku.candidate import ResidentParents
-from ikyoku.merge_plan import MergePlan, plan_merge, read_inputs, reparametrised
+from ikyoku.assembly.plan import MergePlan, plan_merge, read_inputs, reparametrised
 from ikyoku.merging import merge_tensor
 from ikyoku.models.loading import load_weights
 from ikyoku.specs import RecipeSpec

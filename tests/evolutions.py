@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import pairwise
 from typing import Any
 
 from ikyoku.metrics import stats, summary
@@ -22,7 +23,7 @@ def space(parents: tuple[str, ...] = PARENTS, *, groups: int = 1, kinds: bool = 
     """The parameters, as scores.json tells them."""
     found: Space = []
     ends = [round(i * LAYERS / groups) for i in range(groups + 1)]
-    spans: list[list[int] | None] = [list(pair) for pair in zip(ends, ends[1:], strict=False)] if groups > 1 else [None]
+    spans: list[list[int] | None] = [list(pair) for pair in pairwise(ends)] if groups > 1 else [None]
     modules: list[str | None] = ["attention", "mlp", "rest"] if kinds else [None]
     for key, usual in (("weight", 1 / len(parents)), ("density", 1.0))[: 1 + density]:
         for span in spans:

@@ -24,7 +24,19 @@ EACH_MODULE = pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_
 MOST_LINES, MOST_BODY, MOST_FIELDS = 400, 60, 15
 LONGER_MODULES: dict[str, str] = {"lab/facts.py": "a table of facts, one a line, and little code"}
 LONGER_FUNCTIONS: dict[str, str] = {}
-HEAVY = {"accelerate", "bitsandbytes", "datasets", "optuna", "peft", "scipy", "sklearn", "sqlalchemy", "torch", "transformers", "trl"}
+HEAVY = {
+    "accelerate",
+    "bitsandbytes",
+    "datasets",
+    "optuna",
+    "peft",
+    "scipy",
+    "sklearn",
+    "sqlalchemy",
+    "torch",
+    "transformers",
+    "trl",
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

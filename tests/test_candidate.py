@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 import ikyoku
+from ikyoku.assembly.plan import plan_merge, reparametrised
 from ikyoku.candidate import ResidentParents
 from ikyoku.errors import ModelError
-from ikyoku.merge_plan import plan_merge, reparametrised
 from ikyoku.merging import METHODS
 from ikyoku.models.loading import load_weights
 from ikyoku.specs import RecipeSpec

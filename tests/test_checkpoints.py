@@ -16,8 +16,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ikyoku.checkpoint_writer import CheckpointWriter, check_free, check_room, layout, size_in_bytes
 from ikyoku.checkpoints import open_checkpoint, read_header
+from ikyoku.checkpoints.writer import CheckpointWriter, check_free, check_room, layout, size_in_bytes
 from ikyoku.errors import ModelError, RunError
 
 folders = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("merge_folders.py"))))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from ikyoku import cli
+from ikyoku import cli, console
 from ikyoku.datasets.exams import write_exam
 from ikyoku.types import Question
 
@@ -284,6 +284,6 @@ def test_a_label_with_brackets_stands_in_the_progress_as_it_is(monkeypatch: pyte
     terminal = _Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", "120")
-    with cli._progress() as progress:
+    with console.progress_bars() as progress:
         progress("model [4bit] [/x]", 1, 2)
     assert "model [4bit] [/x]" in terminal.getvalue()

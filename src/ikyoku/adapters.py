@@ -5,7 +5,7 @@
     adapted(checkpoint, path)     the checkpoint with the adapter merged into it, tensor by tensor as they are read
     write_adapter(folder, ...)    an adapter folder that PEFT loads, written aside and renamed
 
-The merge of adapters with one another is in `adapter_merge`.
+The merge of adapters with one another is in `assembly.adapters`.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from ikyoku.assembly.plan import MergePlan, TensorPlan, read_inputs, unmerged_rows
 from ikyoku.checkpoints import ITEM_BYTES
 from ikyoku.errors import ModelError, together
-from ikyoku.merge_plan import MergePlan, TensorPlan, read_inputs, unmerged_rows
 from ikyoku.merging.magnitudes import CHUNK
 from ikyoku.merging.mapping import memory_names
 from ikyoku.merging.methods import Value

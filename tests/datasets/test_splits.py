@@ -79,7 +79,7 @@ def test_folders_labels_links_and_records_tell_it_too(tmp_path: Path) -> None:
         splits.part([read(folder)], [])
     link = tmp_path / "exam" / "dev.jsonl"
     link.symlink_to(inside.path.rename(tmp_path / "exam" / "our-test.jsonl"))
-    with pytest.raises(DataError, match="'our-test.jsonl' says test"):
+    with pytest.raises(DataError, match=r"'our-test\.jsonl' says test"):
         splits.part([read(link)], [])
     rows = [json.loads(line) for line in link.read_text(encoding="utf-8").splitlines()]
     rows[3] |= {"metadata": {"split": "test"}}

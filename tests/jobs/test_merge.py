@@ -18,10 +18,10 @@ from safetensors.torch import load_file, save_file
 
 import ikyoku
 from ikyoku import cli
+from ikyoku.assembly.plan import plan_merge, read_inputs
 from ikyoku.checkpoints import open_checkpoint
 from ikyoku.errors import ModelError
 from ikyoku.jobs.merge import dry_run
-from ikyoku.merge_plan import plan_merge, read_inputs
 from ikyoku.merging import merge_tensor
 from ikyoku.runs import read_records
 from ikyoku.specs import MergeSpec

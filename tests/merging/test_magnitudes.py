@@ -77,7 +77,7 @@ def test_counting_sorting_and_statistics_agree(kind: str, n: int) -> None:
         assert model_threshold(several, density) == wanted
 
 
-@given(st.lists(st.floats(-1e30, 1e30, width=32), min_size=1, max_size=60), st.integers(0, 61))
+@given(st.lists(st.floats(-(2.0**90), 2.0**90, width=32), min_size=1, max_size=60), st.integers(0, 61))
 def test_any_numbers_and_any_rank(numbers: list[float], rank: int) -> None:
     values = torch.tensor(numbers)
     ordered = sorted(abs(number) for number in numbers)
@@ -86,6 +86,20 @@ def test_any_numbers_and_any_rank(numbers: list[float], rank: int) -> None:
     assert largest(values, rank) == statistics.largest(rank) == model_largest([statistics], rank) == wanted
     if 0 < rank <= len(numbers):
         assert statistics.at_least(wanted) == sum(number >= wanted for number in ordered)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_is_the_same_counted_or_sorted(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    n = 20_000
+    values = KINDS[kind](n).float()
+    values[7::900] = _noise(len(values[7::900]))  # some with many significant bits
+    by_sorting = OrderStatistics(values)
+    monkeypatch.setattr("ikyoku.merging.magnitudes._WORTH_COUNTING", 5000)
+    by_counting = OrderStatistics(values)
+    for rank in (1, 2, 5, 100, 5000, 13_333, n - 1, n):
+        assert by_counting.largest(rank) == by_sorting.largest(rank)
+        assert by_counting.at_least(by_counting.largest(rank)) == by_sorting.at_least(by_sorting.largest(rank))
+    assert by_counting.nbytes == by_sorting.nbytes
 
 
 def test_more_elements_in_a_bucket_than_are_kept_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def test_all_faults_are_told_together() -> None:
         *("lambda", "rescale", "parent 1: weight"),
         *("parent 2: della needs its weight", "parent 2: density", "parent 3: epsilon"),
     ]
-    with pytest.raises(ValueError, match="(?s)lambda is True.*parent 3: epsilon"):
+    with pytest.raises(ValueError, match=r"(?s)lambda is True.*parent 3: epsilon"):
         completed(METHODS["della"], {"lambda": True, "rescale": "l2"}, each)
 
 

@@ -30,8 +30,8 @@ import numpy as np
 import pytest
 
 import ikyoku
+from ikyoku.assembly.plan import plan_merge, read_inputs
 from ikyoku.errors import ModelError
-from ikyoku.merge_plan import plan_merge, read_inputs
 from ikyoku.merging import merge_tensor
 from ikyoku.specs.recipe import RecipeSpec
 

@@ -32,7 +32,7 @@ Scale = Callable[[float], float]
 _START, _END, _TOP, _BOTTOM, _ROW = 44.0, WIDTH - 26.0, 22.0, 214.0, 17.0
 _GLYPHS: dict[Kind, Glyph] = {"pruned": "hollow", "duplicate": "plus", "complete": "filled", "fail": "cross"}
 _WORDS: dict[Kind, str] = {
-    "pruned": "stopped early 途中打切 (mean of what it was asked)",
+    "pruned": "stopped early (partial) 途中打切",
     "duplicate": "values evaluated before 重複",
     "complete": "evaluated to the end 評価完了",
     "fail": "failed 失敗",
@@ -94,26 +94,27 @@ def history(traces: Sequence[Trace], levels: Sequence[Level], *, label: str) -> 
     def y(value: float) -> float:
         return _BOTTOM - (_BOTTOM - _TOP) * max(0.0, value - low) / (high - low)
 
-    parts = [*_grid(marks, y), *_numbers([v for v in ticks(0, numbers) if v <= numbers], x)]
-    parts += [
-        text(LEFT, 12, "fitness 適応度", bold=True),
-        text(_END, _BOTTOM + 32, "candidate 候補", anchor="end", bold=True),
-    ]
+    # Below the axis, or it would seem that they have a value.
+    strip = 7.0 * len(traces) + 11 if any(map(_lost, traces)) else 0.0
+    end = _BOTTOM + strip + 32
+    parts = [*_grid(marks, y), *_numbers([v for v in ticks(0, numbers) if v <= numbers], x, strip)]
+    parts += [text(_START - 5, _BOTTOM + strip / 2 + 8, "failed", anchor="end", muted=True)] if strip else []
+    parts += [text(LEFT, 12, "fitness 適応度", bold=True), text(_END, end, "candidate 候補", anchor="end", bold=True)]
     ordered = sorted(levels, key=lambda level: -level.value)
     parts += _levels(ordered, y)
     size = 2.6 if numbers < 300 else 2.0
-    for index, trace in reversed(list(enumerate(traces))):
+    behind = list(reversed(list(enumerate(traces))))  # the first one is drawn last, on top
+    for index, trace in behind:
         parts += _points(trace, index, size, low, x, y)
-    for index, trace in reversed(list(enumerate(traces))):
-        parts.append(_best(trace, index, x, y))
-    for index, trace in reversed(list(enumerate(traces))):
-        parts += [
-            titled(f"{trace.label}: chosen. {t.tooltip}", shape(x(t.number), y(t.values[0]), index, 6))
-            for t in trace.trials
-            if t.number == trace.winner and t.values
-        ]
+    parts += [_best(trace, index, x, y) for index, trace in behind]
+    parts += [
+        _chosen(x(t.number), y(t.values[0]), index, f"{trace.label}: chosen. {t.tooltip}")
+        for index, trace in behind
+        for t in trace.trials
+        if t.number == trace.winner and t.values
+    ]
     below = sum(value < low for value in values)
-    drawn, bottom = _legend(traces, ordered, below, low, _BOTTOM + 42)
+    drawn, bottom = _legend(traces, ordered, below, low, end + 10)
     return svg([*parts, *drawn], bottom, label)
 
 
@@ -153,12 +154,12 @@ def front(
         parts.append(_stairs(corners, index, f"{trace.label}: not beaten by another"))
         parts.append(scattered(corners, index, title=f"{trace.label}: not beaten by another", size=3.2))
         chosen = [t for t in best if t.number == trace.winner]
-        parts += [titled(f"chosen. {t.tooltip}", shape(x(t.values[0]), y(t.values[1]), index, 6)) for t in chosen]
+        parts += [_chosen(x(t.values[0]), y(t.values[1]), index, f"chosen. {t.tooltip}") for t in chosen]
     for name, a, b in levels:
         parts.append(titled(f"{name}: {figure(a)}, {figure(b)}", shape(x(a), y(b), 2, 5)))
     rows = [(_sample(i, "filled"), f"{t.label}: not beaten 非劣解", str(len(t.front))) for i, t in enumerate(traces)]
     rows += [(_sample(i, "hollow"), f"{t.label}: the others", _count(t, t.front)) for i, t in enumerate(traces)]
-    rows += [(shape(23, 0, 0, 6), "chosen: the best of them by the weighted mean 選択", "")]
+    rows += [(_chosen(23, 0, 0, "chosen"), "chosen by the weighted mean 選択", "")]
     rows += [(shape(23, 0, 2, 5), name, f"{figure(a)}, {figure(b)}") for name, a, b in levels]
     rows += [(_sample(i, "cross"), f"{t.label}: failed 失敗", str(n)) for i, t in enumerate(traces) if (n := _lost(t))]
     found, bottom = _rows(rows, _BOTTOM + 42)
@@ -195,9 +196,9 @@ def _grid(marks: Sequence[float], y: Scale) -> list[str]:
     return drawn + [text(_START - 5, y(v) + 4, f"{v:g}", anchor="end", muted=True) for v in marks]
 
 
-def _numbers(marks: Sequence[float], x: Scale) -> list[str]:
+def _numbers(marks: Sequence[float], x: Scale, strip: float = 0.0) -> list[str]:
     axis = f'<path d="M{_START:g} {_BOTTOM:g}H{_END:g}" style="{HAIR}"/>'
-    return [axis] + [text(x(v), _BOTTOM + 17, f"{v:g}", anchor="middle", muted=True) for v in marks]
+    return [axis] + [text(x(v), _BOTTOM + strip + 17, f"{v:g}", anchor="middle", muted=True) for v in marks]
 
 
 def _levels(levels: Sequence[Level], y: Scale) -> list[str]:
@@ -227,7 +228,7 @@ def _points(trace: Trace, index: int, size: float, low: float, x: Scale, y: Scal
         title = f"{trace.label}: {_WORDS[kind]}"
         inside = [(x(t.number), y(t.values[0]), t.tooltip) for t in found if t.values and t.values[0] >= low]
         under = [(x(t.number), _BOTTOM, t.tooltip) for t in found if t.values and t.values[0] < low]
-        lost = [(x(t.number), _BOTTOM - 4 - 6 * index, t.tooltip) for t in found if not t.values]
+        lost = [(x(t.number), _BOTTOM + 11 + 7 * index, t.tooltip) for t in found if not t.values]
         parts.append(scattered(under, index, title=title, size=size + 0.6, glyph="below"))
         parts.append(scattered(inside, index, title=title, size=size, glyph=glyph))
         parts.append(scattered(lost, index, title=title, size=size, glyph="cross"))
@@ -248,6 +249,12 @@ def _best(trace: Trace, index: int, x: Scale, y: Scale) -> str:
     edge = f'<path d="{path}" style="stroke:var(--card, #fff);stroke-width:4.5;fill:none;stroke-opacity:.8"/>'
     line = f'<path d="{path}" style="{_line(index)}"/>'
     return titled(f"{trace.label}: best so far, at last {figure(last, 4)}", edge + line)
+
+
+def _chosen(x: float, y: float, index: int, title: str) -> str:
+    """A larger mark in a ring."""
+    ring = f'<path d="{point(x, y, index, 7.5)}" style="fill:none;stroke:currentColor;stroke-width:1.6"/>'
+    return titled(title, ring + shape(x, y, index, 5.2))
 
 
 def _stairs(corners: Sequence[tuple[float, float, str]], index: int, title: str) -> str:
@@ -274,10 +281,9 @@ def _legend(
     for i, trace in enumerate(traces):
         best = next((value for value in reversed(trace.best) if value is not None), None)
         line = f'<path d="M12 0H34" style="{_line(i)}"/>' + _sample(i, "filled")
-        rows.append((line, f"{trace.label}, line: best so far 最良値", figure(best, 4)))
-    rows.append(
-        (shape(19, 0, 0, 6) + (shape(31, 0, 1, 5) if len(traces) > 1 else ""), "chosen of the finalists 選択", "")
-    )
+        rows.append((line, f"{trace.label}, best so far 最良値", figure(best, 4)))
+    marks = "".join(_chosen(23 + 18 * i - 9 * (len(traces) - 1), 0, i, t.label) for i, t in enumerate(traces))
+    rows.append((marks, "chosen of the finalists 選択", ""))
     for kind in ("pruned", "duplicate", "fail"):
         counts = [sum(t.kind == kind for t in trace.trials) for trace in traces]
         if any(counts):

@@ -50,12 +50,13 @@ class Change:
     tooltip: str
 
 
-def values(rows: Sequence[Value], *, label: str) -> str:
+def values(rows: Sequence[Value], *, label: str, mark: int = 2) -> str:
     """Returns a row for each value: its name and number, below them its bar between its bounds.
 
     Args:
         rows: the values.
         label: what the plot shows, for readers who hear it.
+        mark: shape and colour of the hollow marks, by number.
     """
     if not rows:
         return _nothing(label)
@@ -69,7 +70,7 @@ def values(rows: Sequence[Value], *, label: str) -> str:
             track = f'<path d="M{LEFT:g} {y + 6:g}H{RIGHT:g}v8H{LEFT:g}z" style="{HAIR}"/>'
             drawn = track + bar(min(zero, here), y + 6, abs(here - zero), 8, f"fill:{COLOURS[0]}")
             drawn += f'<path d="M{zero:.1f} {y + 4:g}v12" style="{HAIR};stroke-opacity:.8"/>' if row.low < 0 else ""
-            drawn += "" if row.other is None else shape(_at(row.other, row), y + 10, 1, 4, hollow=True)
+            drawn += "" if row.other is None else shape(_at(row.other, row), y + 10, mark, 3.8, hollow=True)
             parts.append(titled(row.tooltip, drawn))
     return svg(parts, step * len(rows) + 2, label)
 

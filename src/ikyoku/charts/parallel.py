@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ikyoku.charts.points import point
 from ikyoku.charts.svg import (
     COLOURS,
     HAIR,
@@ -28,22 +29,24 @@ _START, _END, _TOP = 176.0, RIGHT - 20.0, 16.0
 _ROOM = int((_START - 30 - LEFT) / UNIT)
 _MOST_POINTS = 24_000
 _BANDS = (
-    (0.5, "the lower half", "stroke:currentColor;stroke-width:.7;stroke-opacity:.2"),
-    (0.75, "third quarter", f"stroke:{COLOURS[0]};stroke-width:.8;stroke-opacity:.3"),
-    (0.9, "up to the best tenth", f"stroke:{COLOURS[0]};stroke-width:1;stroke-opacity:.55"),
-    (1.0, "the best tenth", f"stroke:{COLOURS[0]};stroke-width:1.5;stroke-opacity:.95"),
+    (0.5, "the lower half", "currentColor", 0.7, 0.2),
+    (0.75, "third quarter", COLOURS[0], 0.8, 0.3),
+    (0.9, "up to the best tenth", COLOURS[0], 1.0, 0.55),
+    (1.0, "the best tenth", COLOURS[0], 1.5, 0.95),
 )
-"""Up to which rank, what it is called, how it is drawn."""
+"""Up to which rank, what it is called, colour, width and opacity of its lines."""
+_FEW = 200  # so many lines are drawn at full strength
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A parameter with its bounds; `detail` stands below its name."""
+    """A parameter with its bounds; `detail` stands below its name, `name` is all of it, in tooltips."""
 
     label: str
     low: float
     high: float
     detail: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +86,11 @@ def parallel(
     best_last = sorted(lines, key=lambda line: line.fitness)
     parts, legend = _bands(axes, best_last, rows)
     parts += [_axis(axis, y, step) for axis, y in zip(axes, rows, strict=True)]
-    for line, index, dash, name in ((uniform, 2, "5 3", "uniform merge"), (winner, 1, "", "chosen")):
+    for line, name, chosen in ((uniform, "uniform merge 均等マージ", False), (winner, "chosen 選択", True)):
         if line is not None:
-            parts.append(_marked(axes, line, rows, index, dash, name))
-            kept = f'<path d="M12 0H34" stroke-dasharray="{dash}" style="{_stroke(index)}"/>' + shape(23, 0, index, 3.6)
-            japanese = "選択" if index == 1 else "均等マージ"
-            legend.append((kept, f"{name} {japanese}", figure(line.fitness, 4)))
+            parts.append(_marked(axes, line, rows, name, winner=chosen))
+            sample = f'<path d="M12 0H34" style="{_stroke(chosen)}"/>{_mark(23, 0, chosen)}'
+            legend.append((sample, name, figure(line.fitness, 4)))
     y = rows[-1] + 22
     for mark, name, number in legend:
         y += LINE + 3
@@ -112,7 +114,8 @@ def _bands(
 ) -> tuple[list[str], list[tuple[str, str, str]]]:
     """The lines from the worst to the best, a group for each class, and what the legend says of the classes."""
     stride, parts, legend, first = drawn_every(len(lines), len(axes)), [], [], 0
-    for upto, name, style in _BANDS:
+    thin = math.sqrt(min(1.0, _FEW / (len(lines) / stride)))
+    for upto, name, colour, width, opacity in _BANDS:
         last = min(len(lines), round(upto * len(lines))) if upto < 1 else len(lines)
         found = [line for i, line in enumerate(lines) if first <= i < last and (len(lines) - 1 - i) % stride == 0]
         if last > first:
@@ -120,8 +123,9 @@ def _bands(
             drawn = "".join(
                 f'<path d="{_path(axes, line, rows)}"><title>{safe(line.tooltip)}</title></path>' for line in found
             )
-            parts.append(f'<g style="{style};fill:none"><title>{name}</title>{drawn}</g>')
-            sample = f'<path d="M12 0H34" style="{style};stroke-width:2.4"/>'
+            style = f"stroke:{colour};stroke-width:{width * thin:.2f};stroke-opacity:{opacity * thin:.2f};fill:none"
+            parts.append(f'<g style="{style}"><title>{name}</title>{drawn}</g>')
+            sample = f'<path d="M12 0H34" style="stroke:{colour};stroke-width:2.4;stroke-opacity:{opacity}"/>'
             legend.append((sample, name, f"{figure(low)} to {figure(high)}"))
         first = last
     return parts, legend[::-1]
@@ -138,8 +142,17 @@ def _path(axes: Sequence[Axis], line: Line, rows: Sequence[float]) -> str:
     return f"M{'L'.join(places)}" if len(places) > 1 else f"M{places[0]}v6"
 
 
-def _stroke(index: int) -> str:
-    return f"stroke:{COLOURS[index]};stroke-width:2.2;fill:none"
+def _stroke(winner: bool) -> str:
+    kind = "currentColor;stroke-width:2.6" if winner else f"{COLOURS[2]};stroke-width:2;stroke-dasharray:5 3"
+    return f"fill:none;stroke:{kind}"
+
+
+def _mark(x: float, y: float, winner: bool) -> str:
+    """The chosen one's mark is a ringed circle in the colour of the text, the uniform merge's a square."""
+    if not winner:
+        return shape(x, y, 2, 3.4)
+    style = "fill:currentColor;stroke:var(--card, #fff);stroke-width:1.4"
+    return f'<path d="{point(x, y, 0, 4.4)}" style="{style}"/>'
 
 
 def _axis(axis: Axis, y: float, step: float) -> str:
@@ -151,23 +164,22 @@ def _axis(axis: Axis, y: float, step: float) -> str:
     middle = y + 4 - (LINE / 2 - 1) * bool(axis.detail)
     name = text(LEFT, middle, clipped(axis.label, _ROOM), bold=True)
     detail = text(LEFT, middle + LINE - 1, clipped(axis.detail, _ROOM), muted=True) if axis.detail else ""
-    tip = " ".join(filter(None, [axis.label, axis.detail]))
-    return titled(f"{tip}: {axis.low:g} to {axis.high:g}", line + ends + name + detail)
+    tip = f"{_full(axis)}: {axis.low:g} to {axis.high:g}"
+    return titled(tip, line + ends + name + detail)
+
+
+def _full(axis: Axis) -> str:
+    return axis.name or " ".join(filter(None, [axis.label, axis.detail]))
 
 
 _AXIS = f"{HAIR};stroke-opacity:.7"
 
 
-def _marked(axes: Sequence[Axis], line: Line, rows: Sequence[float], index: int, dash: str, name: str) -> str:
+def _marked(axes: Sequence[Axis], line: Line, rows: Sequence[float], name: str, *, winner: bool) -> str:
     """One candidate over all others, with a mark on each axis."""
     path = _path(axes, line, rows)
-    edge = f'<path d="{path}" style="stroke:var(--card, #fff);stroke-width:4.6;fill:none;stroke-opacity:.85"/>'
-    drawn = [
-        titled(
-            f"{name}: {line.tooltip}", f'{edge}<path d="{path}" stroke-dasharray="{dash}" style="{_stroke(index)}"/>'
-        )
-    ]
+    edge = f'<path d="{path}" style="stroke:var(--card, #fff);stroke-width:5;fill:none;stroke-opacity:.9"/>'
+    drawn = [titled(f"{name}: {line.tooltip}", f'{edge}<path d="{path}" style="{_stroke(winner)}"/>')]
     for axis, value, y in zip(axes, line.values, rows, strict=True):
-        tip = f"{name}: {' '.join(filter(None, [axis.label, axis.detail]))} = {value:g}"
-        drawn.append(titled(tip, shape(_x(axis, value), y, index, 3.6)))
+        drawn.append(titled(f"{name}: {_full(axis)} = {value:g}", _mark(_x(axis, value), y, winner)))
     return "".join(drawn)

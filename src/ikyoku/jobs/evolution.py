@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ikyoku.assembly.plan import MergePlan, plan_merge, reparametrised
 from ikyoku.checkpoints import open_checkpoint
 from ikyoku.datasets.splits import Development, Given, Test, part
 from ikyoku.errors import IkyokuError, SpecError, together
 from ikyoku.jobs.fitness import Fitness, Item, final_items
 from ikyoku.jobs.plan import plan, read_by
-from ikyoku.merge_plan import MergePlan, plan_merge, reparametrised
 from ikyoku.prompts import PromptFormat
 from ikyoku.recipe import method_of
 from ikyoku.runs import spec_hash

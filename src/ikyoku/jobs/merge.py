@@ -11,15 +11,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ikyoku.adapter_merge import merges_adapters
-from ikyoku.checkpoint_writer import CheckpointWriter, check_free, check_room, size_in_bytes
+from ikyoku.assembly.adapters import merges_adapters
+from ikyoku.assembly.output import output_files
+from ikyoku.assembly.plan import MergePlan, TensorPlan, plan_merge
+from ikyoku.assembly.stream import memory_needed, merged_tensors
 from ikyoku.checkpoints import Checkpoint, model_folder
+from ikyoku.checkpoints.writer import CheckpointWriter, check_free, check_room, size_in_bytes
 from ikyoku.errors import IkyokuError, ModelError, SpecError
 from ikyoku.jobs import merge_adapters
 from ikyoku.licences import combined
-from ikyoku.merge_output import output_files
-from ikyoku.merge_plan import MergePlan, TensorPlan, plan_merge
-from ikyoku.merge_stream import memory_needed, merged_tensors
 from ikyoku.model_card import CardParent, licence_of, model_card
 from ikyoku.pages import merging_page
 from ikyoku.recipe import model_reference, recipe_yaml

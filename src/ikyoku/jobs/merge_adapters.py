@@ -9,10 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ikyoku import adapter_merge
-from ikyoku.adapter_merge import AdapterPlan, plan_adapters
 from ikyoku.adapters import CONFIG, WEIGHTS, Adapter
-from ikyoku.checkpoint_writer import check_free, check_room
+from ikyoku.assembly import adapters as adapter_merge
+from ikyoku.assembly.adapters import AdapterPlan, plan_adapters
+from ikyoku.checkpoints.writer import check_free, check_room
 from ikyoku.errors import SpecError
 from ikyoku.model_card import CardParent, licence_of, model_card
 from ikyoku.pages import merging_page

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ikyoku.assembly.plan import MergePlan
 from ikyoku.candidate import ResidentParents
 from ikyoku.jobs.evolution import Evolution
 from ikyoku.jobs.fitness import Item, Judged, ask, check_finite, warm_up
-from ikyoku.merge_plan import MergePlan
 from ikyoku.models.loading import load_tokenizer, load_weights
 from ikyoku.models.local import LocalBase, LocalModel
 from ikyoku.recipe import model_reference

@@ -52,7 +52,7 @@ def trim_rank(n: int, density: float, shared: Mapping[str, Value]) -> int:
     """
     if not shared.get("bisection"):
         return rank_kept(density, n)
-    trimmed = int(round(n * (1 - density), 6))  # 1 - 0.3 is a little more than 0.7: the study gave 0.3
+    trimmed = int(n * round(1 - density, 15))  # the study gave 0.1, not 1 - 0.9, which is a little less
     return n - trimmed + 1
 
 

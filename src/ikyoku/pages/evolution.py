@@ -12,7 +12,6 @@ from ikyoku.pages.evolution_tables import (
     curse,
     development_table,
     reasons,
-    search_table,
     system_name,
     test_table,
 )
@@ -23,18 +22,41 @@ from ikyoku.tables.numbers import bounds, holm_p, p_text, signed
 _VERDICTS = {1: "better than", 0: "not told apart from", -1: "worse than"}
 _WORDS = (
     ("fitness", "適応度", "What the search maximises: the weighted mean of the development entries' mean scores."),
-    ("searched, held out", "探索用・取り置き", "Development questions that candidates are searched on, and those that only "
-     "the finalists and the baselines are asked."),
-    ("uniform merge", "均等マージ", "The same method with equal weights, nothing trimmed, λ 1: what one gets without a search."),
-    ("random search", "ランダム探索", "As many candidates drawn at random: what one gets without an optimizer."),
-    ("stopped early", "途中打切", "Clearly worse than the best on the questions that both were asked (Wilcoxon signed rank); "
-     "its fitness is the mean over those alone."),
-    ("n, 95 %", "設問数・信頼区間", "Questions asked; Wilson's interval of an accuracy, Bonett and Price's of a difference."),
-    ("p (Holm)", "補正p値", "Exact McNemar test on the same questions, two-sided, with Holm's correction over all "
-     "comparisons of all tests. Below 0.05 two systems are told apart."),
-    ("importance", "重要度", "The share of the fitness' variance that follows from one parameter by itself, by a random "
-     "forest over the candidates (fANOVA; Hutter, Hoos and Leyton-Brown 2014)."),
-)  # fmt: skip
+    (
+        "searched, held out",
+        "探索用・取り置き",
+        "Development questions that candidates are searched on, and those that only finalists and baselines are asked.",
+    ),
+    (
+        "uniform merge",
+        "均等マージ",
+        "The same method with equal weights, nothing trimmed, λ 1: what one gets without a search.",
+    ),
+    ("random search", "ランダム探索", "As many candidates, drawn at random: what one gets without an optimizer."),
+    (
+        "stopped early",
+        "途中打切",
+        "Clearly worse than the best on the questions that both were asked (Wilcoxon signed rank); its fitness is the "
+        "mean over those alone.",
+    ),
+    (
+        "95 %",
+        "信頼区間",
+        "Wilson's interval of an accuracy, Bonett and Price's of a difference on the same questions.",
+    ),
+    (
+        "p (Holm)",
+        "補正p値",
+        "Exact McNemar test on the same questions, two-sided, with Holm's correction over all comparisons of all "
+        "tests. Below 0.05 two systems are told apart.",
+    ),
+    (
+        "importance",
+        "重要度",
+        "The share of the fitness' variance that follows from one parameter by itself, by a random forest over the "
+        "candidates (fANOVA; Hutter, Hoos and Leyton-Brown 2014).",
+    ),
+)
 
 
 def evolution_page(
@@ -58,7 +80,7 @@ def evolution_page(
     body += [_test(scores)] if scores["tests"] else []
     body += [
         section("Development", "開発用設問での適応度", _development(scores), anchor="development"),
-        section("The search", "探索の経過", searched(scores) + _candidates(scores, timings), anchor="search"),
+        section("The search", "探索の経過", searched(scores, timings) + reasons(scores), anchor="search"),
         section("What each parent contributes", "各モデルの寄与", contributions(scores), anchor="parents"),
         section("The best recipe", "最良のレシピ", _recipe(scores), anchor="recipe"),
         f'<div id="rest">{asked(scores, timings)}{_glossary()}{record(provenance, spec_text)}</div>',
@@ -176,12 +198,9 @@ def _development(scores: Mapping[str, Any]) -> str:
         told = f"{entry['name']}: {entry['searched']} questions searched, {entry['held_out']} held out"
         told += f", {entry['left_out']} left out" if entry["left_out"] else ""
         lines.append(told + (f", weight {entry['weight']:g}" if len(scores["development"]) > 1 else ""))
-    return f'{development_table(scores)}<p class="quiet">{escaped(curse(scores))}</p>{listed(lines)}'
-
-
-def _candidates(scores: Mapping[str, Any], timings: Mapping[str, Any]) -> str:
-    note = "Seconds: the median; a minute: what one process manages. Several at once manage more together."
-    return f'{search_table(scores, timings)}<p class="quiet">{note}</p>{reasons(scores)}'
+    note = f"<p>{escaped(curse(scores))}</p>{listed(lines)}"
+    told = card("How to read it", "読み方", note)
+    return f'<div class="beside">{development_table(scores)}{told}</div>'
 
 
 def _recipe(scores: Mapping[str, Any]) -> str:

@@ -9,8 +9,8 @@ from ikyoku.charts import Mark, figure, forest
 from ikyoku.charts.history import Kind, Level, Trace, Trial, front, history
 from ikyoku.charts.levels import Change, Value, changes, values
 from ikyoku.charts.parallel import Axis, Line, drawn_every, parallel
-from ikyoku.pages.evolution_tables import system_name
-from ikyoku.pages.shell import both, card, cards, details
+from ikyoku.pages.evolution_tables import search_table, system_name
+from ikyoku.pages.shell import both, card, cards, details, listed
 from ikyoku.tables.numbers import bounds, signed
 
 MOST_AXES = 20
@@ -20,11 +20,13 @@ _MOST_NOTED = 90
 Found = Mapping[str, Any]
 
 
-def searched(scores: Found) -> str:
-    """Returns fitness over the candidates (or one objective over the other), parallel coordinates and importances."""
+def searched(scores: Found, timings: Found) -> str:
+    """Returns fitness over the candidates (or one objective over the other), parameters, importances, counts, times."""
     several = len(scores["objectives"]) > 1
     drawn = [_front(scores) if several else _history(scores), *_parallel(scores), *_importances(scores)]
-    return cards(drawn, "flow")
+    note = "Seconds: the median. A minute: what one process manages; several at once manage more together."
+    drawn.append(card("Candidates and time", "候補数と時間", search_table(scores, timings), note))
+    return cards(drawn, "flow large")
 
 
 def tested(test: Found) -> str:
@@ -63,7 +65,21 @@ def contributions(scores: Found) -> str:
         groups.setdefault(entry.get("parent") or "", []).append(entry)
     for parent, entries in sorted(groups.items(), key=lambda group: not group[0]):
         drawn.append(_parameters(parent, entries, scores))
-    return cards(drawn, "flow")
+    return cards(drawn, "flow large") + listed(list(filter(None, [at_bounds(scores)])))
+
+
+def at_bounds(scores: Found) -> str:
+    """Returns which weights of the winner stand at a bound that a wider search could pass, empty for none."""
+    found = []
+    for entry in scores["space"]:
+        low, high, value = entry["low"], entry["high"], scores["winner"]["values"][entry["name"]]
+        near = (high - low) / 100
+        edge = value > high - near or (low != 0 and value < low + near)  # a weight of 0 is a parent left out
+        if entry.get("key") in ("weight", "lambda") and low < high and edge:
+            found.append(entry["name"])
+    if not found:
+        return ""
+    return f"At the edge of the bounds, so that wider ones may hold better merges: {', '.join(found)}."
 
 
 def _parameters(parent: str, entries: Sequence[Found], scores: Found) -> str:
@@ -73,11 +89,11 @@ def _parameters(parent: str, entries: Sequence[Found], scores: Found) -> str:
         fixed = entry["low"] >= entry["high"]
         label = " · ".join(filter(None, [entry.get("key") or entry["name"], _part(entry)]))
         tip = f"{entry['name']} = {value:g} of {entry['low']:g} to {entry['high']:g}; uniform merge {plain:g}"
-        number = f"{value:.3g}" + (" (fixed 固定)" if fixed else "")
+        number = figure(value) + (" (fixed 固定)" if fixed else "")
         rows.append(Value(label, value, entry["low"], entry["high"], number, tip, None if fixed else plain))
     drawn = values(rows, label=f"the winner's parameters: {parent or 'of all parents'}")
     title = (parent, "") if parent else ("Parameters of all parents together", "共通パラメータ")
-    return card(*title, drawn, "bars: within the bounds of the search; ◇ the uniform merge")
+    return card(*title, drawn, "Bars: within the bounds of the search. □ the uniform merge.")
 
 
 def _part(entry: Found) -> str:
@@ -136,7 +152,7 @@ def _weighted(scores: Found, fitness: Sequence[float]) -> float:
     if len(fitness) == 1:
         return fitness[0]
     weights = [entry["weight"] for entry in scores["development"]]
-    return sum(w * value for w, value in zip(weights, fitness, strict=True)) / sum(weights)
+    return float(sum(w * value for w, value in zip(weights, fitness, strict=True)) / sum(weights))
 
 
 def _parallel(scores: Found) -> list[str]:
@@ -152,10 +168,13 @@ def _parallel(scores: Found) -> list[str]:
     notes = [f"{len(whole)} candidates of {found['sampler']} that were evaluated to the end"]
     notes += [f"every {every}th by rank is drawn"] if every > 1 else []
     notes += ["the most important parameter first"] if shares else []
+    notes += ["L: layers"] if any(entry.get("layers") for entry in free) else []
     drawn = []
     for first in range(0, len(free), MOST_AXES):
         part = free[first : first + MOST_AXES]
-        axes = [Axis(e.get("parent") or e.get("key") or e["name"], e["low"], e["high"], _detail(e)) for e in part]
+        axes = [
+            Axis(e.get("parent") or e.get("key") or e["name"], e["low"], e["high"], _detail(e), e["name"]) for e in part
+        ]
 
         def line(one: Found, part: Sequence[Found] = part) -> Line:
             reached = _weighted(scores, one["fitness"])
@@ -170,9 +189,10 @@ def _parallel(scores: Found) -> list[str]:
             label="parameters of the candidates, parallel coordinates",
         )
         drawn.append(plot)
-    head = card("Parameters", "平行座標", drawn[0], "; ".join(notes) + ".") if drawn else ""
-    rest = [details(both(f"{len(free) - MOST_AXES} less important parameters", "その他"), "".join(drawn[1:]))]
-    return [head, *(f'<div class="card">{fold}</div>' for fold in rest if len(drawn) > 1)]
+    if len(drawn) > 1:
+        title = both(f"{len(free) - MOST_AXES} less important parameters", "その他のパラメータ")
+        drawn[1:] = [details(title, "".join(drawn[1:]))]
+    return [card("Parameters of the candidates", "平行座標", "".join(drawn), "; ".join(notes) + ".")] if drawn else []
 
 
 def _detail(entry: Found) -> str:
@@ -180,8 +200,9 @@ def _detail(entry: Found) -> str:
     if not entry.get("parent"):
         return "all parents" if entry.get("key") else ""
     layers = entry.get("layers")
-    span = f"{layers[0]}–{layers[1] - 1}" if layers else ""
-    return " ".join(filter(None, [entry["key"], span, entry.get("module") or ""]))
+    span = f"L{layers[0]}–{layers[1] - 1}" if layers else ""
+    module = {"attention": "attn"}.get(entry.get("module") or "", entry.get("module") or "")
+    return " ".join(filter(None, [entry["key"], span, module]))
 
 
 def _importances(scores: Found) -> list[str]:
@@ -210,6 +231,6 @@ def _importances(scores: Found) -> list[str]:
         )
         note += "; ◇ where random search has been" if others[number] else ""
         note += f". {len(rest)} more parameters together {sum(rest):.0%}" if rest else ""
-        plot = values(rows, label=f"importance of the parameters{name}")
+        plot = values(rows, label=f"importance of the parameters{name}", mark=1)
         drawn.append(card(f"Importance{name}", "パラメータ重要度", plot, f"{note}. It says nothing of the direction."))
     return drawn

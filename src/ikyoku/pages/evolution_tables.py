@@ -20,7 +20,6 @@ SYSTEMS = {
 }
 """What is compared besides the parents: English and Japanese."""
 _PARENT = "parent "
-_NONE = '<td class="none">–</td>'
 _MOST_REASONS, _MOST_FINALISTS = 12, 20
 
 
@@ -37,25 +36,16 @@ def test_table(test: Mapping[str, Any]) -> str:
     """Returns what each system scored on an untouched test, and the winner's difference to it."""
     against = {pair["b"]: pair for pair in test["pairs"]}
     japanese = any(one.get("japanese") is not None for one in test["systems"])
-    heads = [
-        "accuracy 正答率",
-        "95 %",
-        "n",
-        "winner − it 差",
-        "95 %",
-        "only winner right",
-        "only it right",
-        "p",
-        "p (Holm)",
-    ]
+    heads = ["accuracy 正答率", "n 設問数", "winner − it 差", "right: only winner 最良のみ", "only it 相手のみ"]
+    heads += ["p", "p (Holm) 補正"]
     heads += ["Japanese 日本語"] * japanese
     best = max(one["accuracy"]["value"] for one in test["systems"])
     lines = []
     for one in test["systems"]:
         found, pair = one["accuracy"], against.get(one["system"])
         mark = ' class="best"' if found["value"] == best else ""
-        cells = [f"<span{mark}>{figure(found['value'])}</span>", bounds(found), f"{found['n']:,}"]
-        cells += [""] * 6 if pair is None else _difference(pair)
+        cells = [f"<span{mark}>{figure(found['value'])}</span><small>{bounds(found)}</small>", f"{found['n']:,}"]
+        cells += [""] * 5 if pair is None else _difference(pair)
         cells += [share(one["japanese"])] * japanese
         lines.append(_row(one["system"], cells))
     return _table(heads, [lines], test["name"])
@@ -63,18 +53,18 @@ def test_table(test: Mapping[str, Any]) -> str:
 
 def _difference(pair: Mapping[str, Any]) -> list[str]:
     kind = {1: "good", -1: "bad", 0: ""}[told_apart(pair)]
-    number = f'<span class="{kind}">{signed(pair["difference"])}</span>'
-    texts = [f"{signed(pair['low'])} to {signed(pair['high'])}", str(pair["only_a"]), str(pair["only_b"])]
-    return [number, *map(escaped, [*texts, narrow_p(pair["p_value"]), narrow_p(holm_p(pair))])]
+    interval = f"<small>{signed(pair['low'])} to {signed(pair['high'])}</small>"
+    texts = [str(pair["only_a"]), str(pair["only_b"]), narrow_p(pair["p_value"]), narrow_p(holm_p(pair))]
+    return [f'<span class="{kind}">{signed(pair["difference"])}</span>{interval}', *map(escaped, texts)]
 
 
 def development_table(scores: Mapping[str, Any]) -> str:
-    """Returns the fitness of the finalists and of the baselines on the searched questions, the held-out ones, and all."""
+    """Returns the fitness of the finalists and of the baselines on searched, held-out and all questions."""
     parts = [entry["name"] for entry in scores["development"]]
     several = parts if len(parts) > 1 else []
     japanese = any(one.get("japanese") is not None for one in [scores["winner"], *scores["baselines"]])
     heads = ["searched 探索用", "held out 取り置き", "all 全体", *several, *["Japanese 日本語"] * japanese]
-    groups = []
+    groups: list[list[str]] = []
     for history in scores["searches"]:
         ranked = sorted(history["finalists"], key=lambda one: (one["number"] != history["winner"], -one["all"]))
         groups.append([])
@@ -84,9 +74,9 @@ def development_table(scores: Mapping[str, Any]) -> str:
             name = key if chosen else ""
             cells = _fitness(one, bool(several), japanese=japanese)
             groups[-1].append(_row(name, cells, f"candidate {one['number']}", chosen=chosen))
-    groups.append(
-        [_row(one["system"], _fitness(one, bool(several), japanese=japanese)) for one in reversed(scores["baselines"])]
-    )
+    order = {"uniform": 0, "base": 2}
+    rest = sorted(scores["baselines"], key=lambda one: order.get(one["system"], 1))
+    groups.append([_row(one["system"], _fitness(one, bool(several), japanese=japanese)) for one in rest])
     return _table(heads, groups, "development")
 
 
@@ -108,38 +98,42 @@ def curse(scores: Mapping[str, Any]) -> str:
     if not told:
         return "No question was held out, so nothing here shows by how much the best of many looks better than it is."
     return (
-        "The best of many candidates looks better on the questions it was searched on than it is (winner's curse), so "
-        f"the finalists are asked held-out questions too and one is chosen on all. Searched and held out: {'; '.join(told)}. "
-        "The held-out questions may be easier or harder for all: compare the falls. Only the untouched test counts."
+        "The best of many candidates looks better on the questions it was searched on than it is (winner's curse). So "
+        "the finalists are asked held-out questions too, and one is chosen on all. Searched and held out: "
+        f"{'; '.join(told)}. The held-out questions may be easier or harder for all: compare the falls. Only the "
+        "untouched test counts."
     )
 
 
 def search_table(scores: Mapping[str, Any], timings: Mapping[str, Any]) -> str:
-    """Returns what became of the candidates of each search, and how long they took."""
-    heads = [
-        "candidates 候補",
-        "to the end 完了",
-        "stopped 打切",
-        "failed 失敗",
-        "repeated 重複",
-        "best 最良",
-        "s each 秒",
-        "a minute 毎分",
-    ]
-    lines = []
+    """Returns what became of the candidates of each search and how long they took, a column a search."""
+    columns = []
     for history in scores["searches"]:
         trials = history["trials"]
-        repeated = [trial for trial in trials if trial["duplicate_of"] is not None]
         fresh = Counter(trial["state"] for trial in trials if trial["duplicate_of"] is None)
         best = [value for value in history["best_so_far"] or () if value is not None]
         seconds = [s for s in timings.get("candidates", {}).get(history["search"], ()) if s is not None]
-        cells = [f"{len(trials):,}", *(f"{fresh[state]:,}" for state in ("complete", "pruned", "fail"))]
-        cells += [f"{len(repeated):,}", figure(best[-1], 4) if best else "–"]
-        cells += [f"{median(seconds):.3g}", f"{60 * len(seconds) / sum(seconds):.3g}"] if sum(seconds) else ["–", "–"]
-        name = escaped(history["sampler"])
-        kind = "random search ランダム探索" if history["search"] == "random" else "the search 探索"
+        counts = [len(trials), *(fresh[state] for state in ("complete", "pruned", "fail"))]
+        column = [f"{count:,}" for count in [*counts, len(trials) - fresh.total()]]
+        column += [figure(best[-1], 4)] if best else ["–"]
+        column += [f"{median(seconds):.3g}", f"{60 * len(seconds) / sum(seconds):.3g}"] if sum(seconds) else ["–"] * 2
+        columns.append(column)
+    names = (
+        ("candidates", "候補"),
+        ("evaluated to the end", "評価完了"),
+        ("stopped early", "途中打切"),
+        ("failed", "失敗"),
+        ("evaluated before", "重複"),
+        ("best fitness", "最良"),
+        ("seconds each", "秒"),
+        ("a minute", "毎分"),
+    )
+    lines = []
+    for name, *cells in zip(names, *columns, strict=True):
         inner = "".join(f"<td>{cell}</td>" for cell in cells)
-        lines.append(f'<tr><th scope="row">{name}<small>{kind}</small></th>{inner}</tr>')
+        if set(cells) != {"–"}:
+            lines.append(f'<tr><th scope="row">{both(*name)}</th>{inner}</tr>')
+    heads = ["random 探索" if h["search"] == "random" else f"{h['sampler']} 探索" for h in scores["searches"]]
     return _table(heads, [lines], "searches")
 
 

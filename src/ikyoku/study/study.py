@@ -26,13 +26,13 @@ from types import TracebackType
 from typing import Any, Literal
 
 from ikyoku.errors import RunError, SpecError
-from ikyoku.register import Register, record_of, tried_of
 from ikyoku.search.importance import importances
 from ikyoku.search.ledger import WORKER, Slot, ranked
 from ikyoku.search.pruning import Rival
 from ikyoku.search.samplers import Direction, Sampler, SamplerName, sampler_of
 from ikyoku.search.space import Space
-from ikyoku.storages import Storage, open_storage
+from ikyoku.study.register import Register, record_of, tried_of
+from ikyoku.study.storages import Storage, open_storage
 
 Outcome = Literal["complete", "pruned", "fail"]
 
@@ -311,7 +311,7 @@ def open_study(
     """Opens or continues a study.
 
     Args:
-        storage: a path, where a SQLite file is or will be; or an address, see `ikyoku.storages`.
+        storage: a path, where a SQLite file is or will be; or an address, see `ikyoku.study.storages`.
         name: the study's name in the storage, which may hold several.
         space: what is searched.
         sampler: how; see `ikyoku.search.samplers`.

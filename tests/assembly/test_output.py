@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from ikyoku.assembly.output import output_config, output_files
+from ikyoku.assembly.plan import MergePlan, plan_merge
 from ikyoku.errors import ModelError, SpecError
-from ikyoku.merge_output import output_config, output_files
-from ikyoku.merge_plan import MergePlan, plan_merge
 from ikyoku.specs import RecipeSpec
 
-folders = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("merge_folders.py"))))
+folders = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "merge_folders.py")))
 
 
 @pytest.fixture(autouse=True)

@@ -17,10 +17,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ikyoku.adapters import Adapter, is_adapter, places_in, read_adapter, write_adapter
-from ikyoku.checkpoint_writer import check_free, check_room
+from ikyoku.assembly.models import layer_of
 from ikyoku.checkpoints import ITEM_BYTES, open_checkpoint
+from ikyoku.checkpoints.writer import check_free, check_room
 from ikyoku.errors import ModelError, SpecError, together
-from ikyoku.merge_inputs import layer_of
 from ikyoku.recipe import check_recipe, method_of, notes, parent_parameters, shared_parameters
 from ikyoku.settings import position
 from ikyoku.specs.recipe import ParentSpec, RecipeSpec

@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ikyoku.assembly.plan import Input, MergePlan, TensorPlan, model_thresholds, plan_merge, read_inputs, reparametrised
 from ikyoku.errors import ModelError, SpecError
-from ikyoku.merge_plan import Input, MergePlan, TensorPlan, model_thresholds, plan_merge, read_inputs, reparametrised
 from ikyoku.merging import merge_tensor
 from ikyoku.specs import RecipeSpec
 
-folders = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("merge_folders.py"))))
+folders = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "merge_folders.py")))
 Q, NORM, HEAD, ROWS = (
     "model.layers.0.self_attn.q_proj.weight",
     "model.norm.weight",

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from ikyoku.adapter_merge import AdapterMerge, AdapterPlan, merge_adapters, merges_adapters, plan_adapters
 from ikyoku.adapters import adapted, is_adapter, places_in, read_adapter
+from ikyoku.assembly.adapters import AdapterMerge, AdapterPlan, merge_adapters, merges_adapters, plan_adapters
 from ikyoku.checkpoints import open_checkpoint
 from ikyoku.errors import ModelError, RunError, SpecError
 from ikyoku.merging import METHODS, merge_tensor
@@ -23,7 +23,7 @@ from ikyoku.merging.low_rank import delta
 from ikyoku.models.loading import quiet
 from ikyoku.specs.recipe import RecipeSpec
 
-made = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("merging") / "families.py")))
+made = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "merging" / "families.py")))
 IDS = torch.arange(2, 34).reshape(2, 16)
 Folders = dict[str, Path]
 

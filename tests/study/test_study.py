@@ -13,8 +13,8 @@ from ikyoku import offline
 from ikyoku.errors import OfflineError, RunError, SpecError
 from ikyoku.search.samplers import SamplerName
 from ikyoku.search.space import Parameter, Space, uniform
-from ikyoku.storages import open_storage
 from ikyoku.study import Candidate, Study, open_study
+from ikyoku.study.storages import open_storage
 
 SPACE = Space(tuple(Parameter(f"weight.{name}", 0.0, 1.0) for name in "abcd"))
 BOTH = {"directions": ("maximize", "minimize"), "metrics": ("right", "wrong")}
@@ -393,7 +393,7 @@ def test_a_journal_that_a_power_cut_left_unfinished(tmp_path: Path) -> None:
 
 
 def test_a_file_that_another_program_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ikyoku.storages._PATIENCE", 0.1)
+    monkeypatch.setattr("ikyoku.study.storages._PATIENCE", 0.1)
     with open_study(tmp_path / "db", "test", SPACE, trials=4) as study:
         candidate = study.ask()
         assert candidate

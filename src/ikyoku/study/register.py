@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ikyoku.heartbeat import Heartbeat
 from ikyoku.search.ledger import OUTCOME, RETRY, WITHDRAWN, WORKER, Slot, slots
 from ikyoku.search.samplers import Tried
 from ikyoku.search.space import Space
-from ikyoku.storages import Storage
+from ikyoku.study.heartbeat import Heartbeat
+from ikyoku.study.storages import Storage
 
 
 class Register:

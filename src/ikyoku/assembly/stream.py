@@ -8,8 +8,7 @@ from collections.abc import Generator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from ikyoku.errors import ModelError
-from ikyoku.merge_plan import (
+from ikyoku.assembly.plan import (
     MOST_THREADS,
     MergePlan,
     TensorPlan,
@@ -18,6 +17,7 @@ from ikyoku.merge_plan import (
     read_inputs,
     unmerged_rows,
 )
+from ikyoku.errors import ModelError
 from ikyoku.runs import Progress, silent
 
 if TYPE_CHECKING:

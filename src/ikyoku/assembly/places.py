@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ikyoku.assembly.models import Matched, is_computed, layer_of, with_layer
 from ikyoku.errors import SpecError, together
-from ikyoku.merge_inputs import Matched, is_computed, layer_of, with_layer
 from ikyoku.merging.mapping import normal
 from ikyoku.settings import position
 from ikyoku.specs.recipe import ModuleSpec, ParentSpec, RecipeSpec, SliceSpec, SourceSpec

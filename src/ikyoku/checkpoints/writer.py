@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ikyoku.checkpoints import DTYPES, ITEM_BYTES, TensorInfo
+from ikyoku.checkpoints.reader import DTYPES, ITEM_BYTES, TensorInfo
 from ikyoku.errors import RunError
 from ikyoku.runs import write_atomically
 

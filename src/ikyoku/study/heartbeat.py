@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from ikyoku.storages import Storage
+from ikyoku.study.storages import Storage
 
 MISSED = 6
 """So many signs of life may be missed before a process is taken for dead."""

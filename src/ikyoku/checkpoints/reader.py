@@ -2,7 +2,7 @@
 
 A checkpoint's headers are read and checked at once: every shard is there, as long as its header says, and holds what
 the index promises. A tensor is mapped when it is read and unmapped when nobody holds it any more, so that a merge of
-any size needs the memory of a few tensors. The writer is in `checkpoint_writer`.
+any size needs the memory of a few tensors. The writer is in `writer`.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ikyoku.assembly.models import Matched, is_vision_language
 from ikyoku.checkpoints import Checkpoint, model_folder
 from ikyoku.errors import ModelError, SpecError, together
-from ikyoku.merge_inputs import Matched, is_vision_language
 from ikyoku.merging.vocabulary import MISSING, Alignment, align, aligned, alone, union, union_tokenizer, vocabulary_of
 from ikyoku.specs.recipe import RecipeSpec, TokenizerSpec, TokenSpec
 

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ikyoku.assembly.models import Matched, choose_into, match, open_models
+from ikyoku.assembly.places import Place, places, source_layers
+from ikyoku.assembly.vocabulary import Rows, Vocabulary, plan_vocabulary
 from ikyoku.checkpoints import ITEM_BYTES, Checkpoint, TensorInfo
 from ikyoku.errors import ModelError, SpecError, together
-from ikyoku.merge_inputs import Matched, choose_into, match, open_models
-from ikyoku.merge_places import Place, places, source_layers
-from ikyoku.merge_vocabulary import Rows, Vocabulary, plan_vocabulary
 from ikyoku.merging.methods import faults as parameter_faults
 from ikyoku.recipe import (
     check_recipe,

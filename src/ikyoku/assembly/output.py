@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ikyoku.assembly.places import source_layers
+from ikyoku.assembly.plan import MergePlan
 from ikyoku.errors import ModelError, SpecError
-from ikyoku.merge_places import source_layers
-from ikyoku.merge_plan import MergePlan
 
 __all__ = ["chat_template", "output_config", "output_files"]
 
