@@ -159,7 +159,7 @@ def front(
         parts.append(titled(f"{name}: {figure(a)}, {figure(b)}", shape(x(a), y(b), 2, 5)))
     rows = [(_sample(i, "filled"), f"{t.label}: not beaten 非劣解", str(len(t.front))) for i, t in enumerate(traces)]
     rows += [(_sample(i, "hollow"), f"{t.label}: the others", _count(t, t.front)) for i, t in enumerate(traces)]
-    rows += [(_chosen(23, 0, 0, "chosen"), "chosen by the weighted mean 選択", "")]
+    rows += [(_chosen(23, 0, 0, "chosen", 3.4), "chosen by the weighted mean 選択", "")]
     rows += [(shape(23, 0, 2, 5), name, f"{figure(a)}, {figure(b)}") for name, a, b in levels]
     rows += [(_sample(i, "cross"), f"{t.label}: failed 失敗", str(n)) for i, t in enumerate(traces) if (n := _lost(t))]
     found, bottom = _rows(rows, _BOTTOM + 42)
@@ -251,10 +251,10 @@ def _best(trace: Trace, index: int, x: Scale, y: Scale) -> str:
     return titled(f"{trace.label}: best so far, at last {figure(last, 4)}", edge + line)
 
 
-def _chosen(x: float, y: float, index: int, title: str) -> str:
+def _chosen(x: float, y: float, index: int, title: str, size: float = 5.2) -> str:
     """A larger mark in a ring."""
-    ring = f'<path d="{point(x, y, index, 7.5)}" style="fill:none;stroke:currentColor;stroke-width:1.6"/>'
-    return titled(title, ring + shape(x, y, index, 5.2))
+    ring = f'<path d="{point(x, y, index, size * 1.45)}" style="fill:none;stroke:currentColor;stroke-width:1.6"/>'
+    return titled(title, ring + shape(x, y, index, size))
 
 
 def _stairs(corners: Sequence[tuple[float, float, str]], index: int, title: str) -> str:
@@ -282,7 +282,7 @@ def _legend(
         best = next((value for value in reversed(trace.best) if value is not None), None)
         line = f'<path d="M12 0H34" style="{_line(i)}"/>' + _sample(i, "filled")
         rows.append((line, f"{trace.label}, best so far 最良値", figure(best, 4)))
-    marks = "".join(_chosen(23 + 18 * i - 9 * (len(traces) - 1), 0, i, t.label) for i, t in enumerate(traces))
+    marks = "".join(_chosen(23 + 14 * i - 7 * (len(traces) - 1), 0, i, t.label, 3.4) for i, t in enumerate(traces))
     rows.append((marks, "chosen of the finalists 選択", ""))
     for kind in ("pruned", "duplicate", "fail"):
         counts = [sum(t.kind == kind for t in trace.trials) for trace in traces]
