@@ -95,7 +95,7 @@ def evolution(
     ablation = []
     for i, parent in enumerate(parents):
         without = _asked(winner["all"] - 0.07 / (1 + i) + 0.05 * (i > 1), len(objectives), draw, optimism=0.0)
-        ablation.append({"parent": parent} | without | {"difference": winner["all"] - without["all"]})
+        ablation.append({"parent": parent} | without | {"difference": winner["all"] - without["all"], "reason": None})
     order = ["uniform", *(f"parent {p}" for p in parents), "base"]
     levels = {"winner": 0.5 + 0.7 * gain, "random": 0.5 + 0.5 * gain} | {key: levels[key] for key in order}
     if not random_baseline:
@@ -171,10 +171,10 @@ def _search(
 
 
 def _drawn(p: dict[str, Any], centre: dict[str, float], width: float, draw: Any, sampler: str) -> float:
-    value = draw.uniform(p["low"], p["high"])
+    value: float = draw.uniform(p["low"], p["high"])
     if sampler != "random":
         value = draw.gauss(centre[p["name"]], width * (p["high"] - p["low"]))
-    return round(min(p["high"], max(p["low"], value)), 6)
+    return round(min(float(p["high"]), max(float(p["low"]), value)), 6)
 
 
 def _history(
@@ -243,7 +243,7 @@ def _development(objective: str, parts: int) -> dict[str, Any]:
 
 
 def _tests(tests: tuple[tuple[str, int], ...], levels: dict[str, float], draw: Any) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     for name, n in tests:
         hard = [draw.gauss(0, 0.25) for _ in range(n)]
         right = {key: [float(level + h + draw.gauss(0, 0.15) > 0.5) for h in hard] for key, level in levels.items()}

@@ -3,7 +3,7 @@
     read_adapter(path)            the adapter: its base, its modules, and each module's factors, read when asked for
     is_adapter(path)              whether a recipe's model is an adapter folder and no model
     adapted(checkpoint, path)     the checkpoint with the adapter merged into it, tensor by tensor as they are read
-    write_adapter(folder, ...)    an adapter folder that PEFT loads, written aside and renamed
+    adapter_files(...)            the files of an adapter folder that PEFT loads
 
 The merge of adapters with one another is in `assembly.adapters`.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ikyoku.checkpoints import Checkpoint, TensorInfo, mapped, model_folder, read_header
-from ikyoku.errors import ModelError, RunError, together
+from ikyoku.errors import ModelError, together
 from ikyoku.merging.mapping import normal
 
 if TYPE_CHECKING:
@@ -173,19 +172,16 @@ def places_in(adapter: Adapter, shapes: Mapping[str, tuple[int, ...]]) -> tuple[
     return places, faults
 
 
-def write_adapter(
-    folder: Path, config: Mapping[str, Any], updates: Mapping[str, LowRank], *, dtype: torch.dtype
-) -> int:
-    """Writes an adapter folder that PEFT loads, aside and renamed, and returns its bytes.
+def adapter_files(config: Mapping[str, Any], updates: Mapping[str, LowRank], *, dtype: torch.dtype) -> dict[str, bytes]:
+    """Returns the files of an adapter folder that PEFT loads: what they hold, by name.
 
     Args:
-        folder: where it will be; it must not be there yet, or be empty.
         config: of the adapters that it was made from: task, base, and what else holds for the new one too.
         updates: by module; their scales are in the factors, so that alpha is the rank.
         dtype: number format of the factors.
 
     Raises:
-        RunError: the disk is full, or does not let it be written. Nothing is left then.
+        ModelError: a factor is beyond what the number format can hold.
     """
     from safetensors.torch import save
 
@@ -193,19 +189,14 @@ def write_adapter(
     for module, update in updates.items():
         tensors[f"{_PREFIX}{module}.lora_A.weight"] = update.a.to(dtype).cpu().contiguous()
         tensors[f"{_PREFIX}{module}.lora_B.weight"] = update.b.to(dtype).cpu().contiguous()
+    if beyond := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        kind = str(dtype).removeprefix("torch.")
+        raise ModelError(
+            f"{beyond[0]}: merged values are beyond what {kind} can hold. Write dtype: bfloat16 or float32 in the "
+            "recipe, or smaller weights."
+        )
     text = json.dumps(_written_config(config, updates), indent=2, ensure_ascii=False) + "\n"
-    data = save(tensors, metadata={"format": "pt"})
-    aside = folder.with_name(f".{folder.name}.part")
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        (aside / WEIGHTS).write_bytes(data)
-        (aside / CONFIG).write_text(text, encoding="utf-8")
-        aside.replace(folder)
-    except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise RunError(f"{folder}: cannot be written: {error.strerror}. Mend it and start the merge again.") from None
-    return len(data) + len(text.encode())
+    return {WEIGHTS: save(tensors, metadata={"format": "pt"}), CONFIG: text.encode()}
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ikyoku.adapters import Adapter, is_adapter, places_in, read_adapter, write_adapter
+from ikyoku.adapters import Adapter, adapter_files, is_adapter, places_in, read_adapter
 from ikyoku.assembly.models import layer_of
 from ikyoku.checkpoints import ITEM_BYTES, open_checkpoint
-from ikyoku.checkpoints.writer import check_free, check_room
+from ikyoku.checkpoints.room import check_free, check_room
+from ikyoku.checkpoints.writer import write_folder
 from ikyoku.errors import ModelError, SpecError, together
 from ikyoku.recipe import check_recipe, method_of, notes, parent_parameters, shared_parameters
 from ikyoku.settings import position
@@ -162,7 +163,12 @@ def plan_adapters(recipe: RecipeSpec, *, seed: int = 0, rank: int | None = None)
 
 
 def merge_adapters(
-    plan: AdapterPlan, out: Path, *, device: str = "cpu", progress: Progress | None = None
+    plan: AdapterPlan,
+    out: Path,
+    *,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    beside: Callable[[AdapterMerge, Mapping[str, bytes]], Mapping[str, bytes]] | None = None,
 ) -> AdapterMerge:
     """Merges adapters into a new folder that PEFT loads on the same base; it appears when it is whole.
 
@@ -171,10 +177,11 @@ def merge_adapters(
         out: the folder, which must not be there yet.
         device: where the arithmetic runs, as torch calls it.
         progress: told after each module.
+        beside: called with the merge and its files before any is written; returns what else the folder holds.
 
     Raises:
         RunError: the folder is there, or cannot be written.
-        ModelError: a factor holds NaN or infinity.
+        ModelError: a factor holds NaN or infinity, or the output cannot hold a merged value.
     """
     import torch
 
@@ -206,9 +213,12 @@ def merge_adapters(
             progress(module.name, done, len(plan.modules))
     if not updates:
         raise ModelError("the merge leaves no update in any module: every weight of the recipe is 0.")
-    size = write_adapter(out, _config(plan), updates, dtype=getattr(torch, plan.dtype))
+    files = adapter_files(_config(plan), updates, dtype=getattr(torch, plan.dtype))
     ranks = {name: update.rank for name, update in updates.items()}
-    return AdapterMerge(out, size, MappingProxyType(ranks), MappingProxyType(lost))
+    size = sum(map(len, files.values()))
+    merged = AdapterMerge(out, size, MappingProxyType(ranks), MappingProxyType(lost))
+    write_folder(out, files | dict(beside(merged, files)) if beside else files)
+    return merged
 
 
 def _opened(recipe: RecipeSpec, method: Method) -> tuple[Adapter | None, list[ParentSpec], list[Adapter]]:

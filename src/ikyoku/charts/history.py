@@ -204,7 +204,8 @@ def _numbers(marks: Sequence[float], x: Scale, strip: float = 0.0) -> list[str]:
 def _levels(levels: Sequence[Level], y: Scale) -> list[str]:
     """Lines of what is compared with, highest first, each with its letter at the right."""
     parts = []
-    places = apart([y(level.value) for level in levels], 11, _TOP, _BOTTOM)
+    gap = min(11.0, (_BOTTOM - _TOP) / max(1, len(levels) - 1))
+    places = apart([y(level.value) for level in levels], gap, _TOP, _BOTTOM)
     for i, (level, at) in enumerate(zip(levels, places, strict=True)):
         colour, height = COLOURS[level.index % 4], y(level.value)
         path = f"M{_START:g} {height:.1f}H{_END:g}"

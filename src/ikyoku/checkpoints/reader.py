@@ -11,6 +11,7 @@ import json
 import math
 import mmap
 import os
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,6 +55,10 @@ _PICKLES = (".bin", ".pt", ".pth")
 _LONGEST_HEADER = 100_000_000
 _TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
 _FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.py"]
+_FILES += ["README.md", "LICEN[CS]E*", "COPYING*", "NOTICE*", "*USE_POLICY*"]  # what a merge owes to its parents
+_MOST_TOKENS = 1 << 26
+"""Ids beyond it are damage: a row would be made for each number below."""
+_SHARD = re.compile(r"[^/\\\0]+\.safetensors")
 _COPY = "Copy the model again."
 
 
@@ -143,9 +148,12 @@ class Checkpoint:
             pieces = tokenizer["model"]["vocab"]
             vocabulary = dict(pieces) if isinstance(pieces, dict) else {piece[0]: i for i, piece in enumerate(pieces)}
             added = {entry["content"]: entry["id"] for entry in tokenizer.get("added_tokens") or ()}
-        except (KeyError, TypeError, IndexError):
+            vocabulary |= added
+            if not all(type(at) is int and 0 <= at < _MOST_TOKENS for at in vocabulary.values()):
+                raise ValueError
+        except (KeyError, TypeError, IndexError, ValueError):
             raise ModelError(f"{path}: no vocabulary in it. {_COPY}") from None
-        return vocabulary | added
+        return vocabulary
 
 
 def open_checkpoint(path: str, *, name: str | None = None) -> Checkpoint:
@@ -215,15 +223,14 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
         entries = json.loads(text)
         entries.pop("__metadata__", None)
         found = {name: _info(entry, path, 8 + length) for name, entry in entries.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
         raise ModelError(f"{path}: not a whole safetensors file ({size} bytes). Copy it again.") from None
     if unknown := sorted({info.dtype for info in found.values() if info.dtype not in ITEM_BYTES}):
         raise ModelError(f"{path}: numbers as {', '.join(unknown)}; allowed: {', '.join(ITEM_BYTES)}.")
     ordered = dict(sorted(found.items(), key=lambda item: item[1].start))
     end = 8 + length
     for name, info in ordered.items():
-        told = entries[name]["data_offsets"]
-        if info.start != end or told[1] - told[0] != info.bytes:
+        if info.start != end or int(entries[name]["data_offsets"][1]) != end - 8 - length + info.bytes:
             raise ModelError(
                 f"{path}: not a whole safetensors file: {name} does not lie where it should. Copy it again."
             )
@@ -261,7 +268,8 @@ def _info(entry: Mapping[str, Any], path: Path, data: int) -> TensorInfo:
     if any(size < 0 for size in shape):
         raise ValueError
     kind = str(entry["dtype"])
-    return TensorInfo(shape, DTYPES.get(kind, kind), path, data + int(entry["data_offsets"][0]))
+    first, _ = map(int, entry["data_offsets"])
+    return TensorInfo(shape, DTYPES.get(kind, kind), path, data + first)
 
 
 def _tensors(folder: Path, path: str) -> dict[str, TensorInfo]:
@@ -273,6 +281,10 @@ def _tensors(folder: Path, path: str) -> dict[str, TensorInfo]:
     places = _json_object(folder / _INDEX).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(shard, str) for shard in places.values()):
         raise ModelError(f"{folder / _INDEX}: no index of shards. {_COPY}")
+    if strange := [shard for shard in places.values() if not _SHARD.fullmatch(shard)]:
+        raise ModelError(
+            f"{folder / _INDEX}: names {strange[0]!r} as a shard, which is no .safetensors file of this folder. {_COPY}"
+        )
     found: dict[str, TensorInfo] = {}
     faults = []
     for shard in sorted(set(places.values())):

@@ -16,9 +16,8 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -26,19 +25,19 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ikyoku.checkpoints.reader import DTYPES, ITEM_BYTES, TensorInfo
+from ikyoku.checkpoints.room import aside
 from ikyoku.errors import RunError
 from ikyoku.runs import write_atomically
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["CheckpointWriter", "Shard", "check_free", "check_room", "layout", "size_in_bytes"]
+__all__ = ["CheckpointWriter", "Shard", "layout", "sweep", "write_folder"]
 
-_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _CODES = {ours: theirs for theirs, ours in DTYPES.items()}
 _JOURNAL = ".journal.jsonl"
-_BESIDE = 64_000_000
-"""Bytes that a checkpoint may take beside its tensors: headers, tokenizer, page, and what a file system adds."""
+_FROM_THE_SHARD = "the same command continues after the last finished shard"
+_FROM_THE_START = "the same command does it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,54 +55,6 @@ class _Planned:
 
     file: str
     tensors: tuple[tuple[str, TensorInfo], ...]
-
-
-def size_in_bytes(text: str) -> int:
-    """Returns the bytes of a size such as "5GB"; units are decimal.
-
-    >>> size_in_bytes("5GB"), size_in_bytes("0.5 MB")
-    (5000000000, 500000)
-    """
-    number, unit = re.fullmatch(r"([0-9.]+) ?([KMGT]B)", text).groups()  # type: ignore[union-attr]  # the spec's pattern
-    return int(float(number) * _UNITS[unit])
-
-
-def check_free(folder: Path) -> None:
-    """Refuses an output folder that holds anything, or that cannot be made.
-
-    Raises:
-        RunError: with what is in the way.
-    """
-    if folder.is_dir() and not folder.is_symlink():
-        if not any(folder.iterdir()):
-            return
-        raise RunError(f"{folder}: is there already and not empty. Name another folder, or move this one away.")
-    if folder.exists() or folder.is_symlink():
-        raise RunError(f"{folder}: is there already. Name another folder, or move it away.")
-    above = next(parent for parent in folder.absolute().parents if parent.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise RunError(f"{folder}: cannot be made: {above} is no folder that can be written to. Name another one.")
-
-
-def check_room(folder: Path, wanted: int) -> int:
-    """Returns the free bytes where a checkpoint is to be written, after refusing too few of them.
-
-    Args:
-        folder: the output folder, which need not be there yet.
-        wanted: bytes of the tensors; what has been written of them before is counted as free.
-
-    Raises:
-        RunError: with the bytes that are wanted and free.
-    """
-    above = next(parent for parent in (folder / "x").absolute().parents if parent.exists())
-    written = sum(p.stat().st_size for p in _part(folder).glob("*.safetensors"))
-    free = shutil.disk_usage(above).free + written
-    if free < wanted + _BESIDE:
-        raise RunError(
-            f"{folder}: {_gb(wanted + _BESIDE)} are needed and {_gb(free)} are free. "
-            "Make room there, or name a folder on another disk."
-        )
-    return free
 
 
 def layout(tensors: Sequence[tuple[str, tuple[int, ...], str]], shard_size: int) -> tuple[_Planned, ...]:
@@ -128,6 +79,30 @@ def layout(tensors: Sequence[tuple[str, tuple[int, ...], str]], shard_size: int)
     )
     ordered = (sorted(group, key=lambda item: -ITEM_BYTES[item[1].dtype]) for group in groups)
     return tuple(_Planned(name, tuple(group)) for name, group in zip(names, ordered, strict=True))
+
+
+def sweep(folder: Path) -> None:
+    """Takes the writer's own files out of a finished checkpoint: a kill just after it got its name leaves them."""
+    for name in (_JOURNAL, ".lock"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes a small folder, such as an adapter's, aside; it appears with all its files or not at all.
+
+    Raises:
+        RunError: another process writes it, or the disk is full or does not let it be written; nothing is left then.
+    """
+    made = _missing_above(aside(folder))
+    with _locked(folder, again=_FROM_THE_START):
+        try:
+            with _writing(folder, again=_FROM_THE_START):
+                _empty(aside(folder), {".lock"})
+                _put_files(aside(folder), files)
+                _name(folder)
+        except RunError:
+            _take_back(aside(folder), made)
+            raise
 
 
 class CheckpointWriter:
@@ -155,20 +130,18 @@ class CheckpointWriter:
         self, folder: Path, tensors: Sequence[tuple[str, tuple[int, ...], str]], *, shard_size: int, key: str
     ) -> None:
         self.folder = folder
-        self.aside = _part(folder)
+        self.aside = aside(folder)
         self._plan = layout(tensors, shard_size)
-        self._made = [above for above in self.aside.absolute().parents if not above.exists()]
-        with _writing(folder):
-            self.aside.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.aside / ".lock").open("a")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise RunError(f"{folder}: another process is writing it. Wait for it, or name another folder.") from None
+        self._made = _missing_above(self.aside)
+        self._lock = _locked(folder)
         self._done: dict[str, Shard] = {}
         self._next = ""
-        self._begin([*map(list, ((n, list(s), d) for n, s, d in tensors)), shard_size, key])
+        try:
+            with _writing(folder):
+                self._begin([*map(list, ((n, list(s), d) for n, s, d in tensors)), shard_size, key])
+        except RunError:
+            self._lock.close()
+            raise
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writing")
         self._busy: Future[None] | None = None
         self._file: IO[bytes] | None = None
@@ -216,14 +189,13 @@ class CheckpointWriter:
         self._busy = self._thread.submit(self._put, shard, place, tensor)
 
     def add(self, files: Mapping[str, bytes]) -> None:
-        """Puts files beside the weights.
+        """Puts files beside the weights, by name or by a path below the folder, and hands them to the disk.
 
         Raises:
             RunError: as `write`.
         """
         with _writing(self.folder):
-            for name, data in files.items():
-                (self.aside / name).write_bytes(data)
+            _put_files(self.aside, files)
 
     def flush(self) -> tuple[Shard, ...]:
         """Waits until everything is on the disk and returns the shards with their hashes.
@@ -250,14 +222,7 @@ class CheckpointWriter:
             index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
             write_atomically(self.aside / "model.safetensors.index.json", json.dumps(index, indent=2) + "\n")
         with _writing(self.folder):
-            for name in (_JOURNAL, ".lock"):
-                (self.aside / name).unlink(missing_ok=True)
-            self.aside.replace(self.folder)
-            above = os.open(self.folder.parent, os.O_RDONLY)
-            try:
-                os.fsync(above)
-            finally:
-                os.close(above)
+            _name(self.folder)  # with the journal and the lock in it: until here the work can be continued
 
     def discard(self) -> None:
         """Takes everything back, finished shards too: what was written came from input that is refused."""
@@ -266,10 +231,7 @@ class CheckpointWriter:
         self._remove()
 
     def _remove(self) -> None:
-        shutil.rmtree(self.aside, ignore_errors=True)
-        with suppress(OSError):  # folders above it that were made for it, as far as nothing else came into them
-            for above in self._made:
-                above.rmdir()
+        _take_back(self.aside, self._made)
 
     def _begin(self, work: Sequence[Any]) -> None:
         """Reads the journal of the same work, or empties the folder and begins one."""
@@ -278,9 +240,7 @@ class CheckpointWriter:
         if lines and lines[0] == {"work": digest}:
             found = [Shard(**line) for line in lines[1:]]
             self._done = {s.file: s for s in found if _size(self.aside / s.file) == s.bytes}
-        for path in self.aside.iterdir():
-            if path.name not in {".lock", *self._done}:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _empty(self.aside, {".lock", *self._done})
         write_atomically(
             self.aside / _JOURNAL,
             "".join(json.dumps(line) + "\n" for line in [{"work": digest}, *map(asdict, self.shards)]),
@@ -325,8 +285,67 @@ class CheckpointWriter:
             self._hash.update(data)
 
 
-def _part(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.part")
+def _locked(folder: Path, **told: str) -> IO[str]:
+    """Makes the folder in which an output is written aside, and returns its lock, taken."""
+    with _writing(folder, **told):
+        aside(folder).mkdir(parents=True, exist_ok=True)
+        lock = (aside(folder) / ".lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise RunError(f"{folder}: another process is writing it. Wait for it, or name another folder.") from None
+    if not _is_at(lock, aside(folder) / ".lock"):  # the other one has just given the folder its name
+        lock.close()
+        raise RunError(f"{folder}: another process has just written it. Name another folder, or move it away.")
+    return lock
+
+
+def _name(folder: Path) -> None:
+    """Gives what was written aside its name, for good."""
+    aside(folder).replace(folder)
+    sweep(folder)
+    above = os.open(folder.parent, os.O_RDONLY)
+    try:
+        os.fsync(above)
+    finally:
+        os.close(above)
+
+
+def _put_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, data in files.items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _empty(folder: Path, kept: Collection[str]) -> None:
+    for path in folder.iterdir():
+        if path.name not in kept:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _missing_above(folder: Path) -> list[Path]:
+    return [above for above in folder.absolute().parents if not above.exists()]
+
+
+def _take_back(folder: Path, made: Iterable[Path]) -> None:
+    """Removes a folder, and those above it that were made for it, as far as nothing else came into them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        for above in made:
+            above.rmdir()
+
+
+def _is_at(file: IO[Any], path: Path) -> bool:
+    """Whether an open file is still the one that lies there."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _header(shard: _Planned) -> bytes:
@@ -369,17 +388,11 @@ def _size(path: Path) -> int:
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def _writing(folder: Path, *, again: str = _FROM_THE_SHARD) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = "the disk is full" if full else f"cannot be written: {error.strerror}"
         todo = "Make room there" if full else "Mend it"
-        raise RunError(
-            f"{folder}: {what}. {todo}; the same command continues after the last finished shard."
-        ) from error
-
-
-def _gb(size: int) -> str:
-    return f"{size / 10**9:,.2f} GB"
+        raise RunError(f"{folder}: {what}. {todo}; {again}.") from error

@@ -106,6 +106,7 @@ def _findings(scores: Mapping[str, Any]) -> str:
         notes.append("The winner is the uniform merge itself: no candidate was better on the development questions.")
     if not any(history["search"] == "random" for history in scores["searches"]) and _sampler(scores) != "random":
         notes.append("There was no random search: nobody can tell whether the optimizer did anything.")
+    notes += _beaten(scores)
     for test in tests:
         notes += _power(test)
     if tests:
@@ -149,6 +150,21 @@ def _sentence(test: Mapping[str, Any]) -> str:
 def _told(pair: Mapping[str, Any]) -> str:
     texts = f"{signed(pair['low'])} to {signed(pair['high'])}"
     return f"{signed(pair['difference'])} (95 % {escaped(texts)}, {whole(p_text(holm_p(pair)))})"
+
+
+def _beaten(scores: Mapping[str, Any]) -> list[str]:
+    """Who is better than the winner even on the questions that it was chosen by."""
+    found = [(system_name(one["system"]), one["all"]) for one in scores["baselines"]]
+    for history in scores["searches"][1:]:
+        best = next(one for one in history["finalists"] if one["number"] == history["winner"])
+        found.append((system_name("random"), best["all"]))
+    reached = scores["winner"]["all"]
+    better = [f"{name} ({figure(value)})" for name, value in found if value > reached]
+    if not better:
+        return []
+    return [
+        f"Even on the development questions these are better than the winner ({figure(reached)}): {', '.join(better)}."
+    ]
 
 
 def _power(test: Mapping[str, Any]) -> list[str]:

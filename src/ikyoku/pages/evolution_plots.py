@@ -44,28 +44,34 @@ def tested(test: Found) -> str:
 
 def contributions(scores: Found) -> str:
     """Returns the winner without each of its parents, and the winner's parameters, a card a parent."""
-    found = scores["ablation"]
-    rows = []
-    for one in sorted(found, key=lambda one: -one["difference"]):
-        told = f"fitness {figure(one['all'], 4)} without it"
-        number = signed(one["difference"])
-        rows.append(Change(one["parent"], one["difference"], number, f"{one['parent']}: {number}, {told}"))
-    drawn = []
-    if rows:
-        plot = changes(rows, left="better without 不要", right="adds 寄与", label="what each parent adds to the winner")
-        note = (
-            "The winner's fitness on all development questions less that of the same recipe without the parent. These "
-            "are the questions that the winner was chosen by, so a gain looks larger than it is."
-        )
-        drawn.append(card("The winner without a parent", "除いたときの差", plot, note))
-    else:
-        drawn.append(card("The winner without a parent", "除いたときの差", "", "The method gives parents no weight."))
+    drawn = [_ablation(scores)]
     groups: dict[str, list[Found]] = {}
     for entry in scores["space"]:
         groups.setdefault(entry.get("parent") or "", []).append(entry)
     for parent, entries in sorted(groups.items(), key=lambda group: not group[0]):
         drawn.append(_parameters(parent, entries, scores))
-    return cards(drawn, "flow large") + listed(list(filter(None, [at_bounds(scores)])))
+    notes = [f"Without {one['parent']}: {one['reason']}" for one in scores["ablation"] if one["difference"] is None]
+    return cards(drawn, "flow large") + listed([*notes, *filter(None, [at_bounds(scores)])])
+
+
+def _ablation(scores: Found) -> str:
+    """What the winner loses without each parent; those without which nothing could be asked are not drawn."""
+    title = ("The winner without a parent", "除いたときの差")
+    found = [one for one in scores["ablation"] if one["difference"] is not None]
+    if not found:
+        tried = bool(scores["ablation"])
+        return card(*title, "", "Nothing could be asked." if tried else "The method gives parents no weight.")
+    rows = []
+    for one in sorted(found, key=lambda one: -one["difference"]):
+        number = signed(one["difference"])
+        tip = f"{one['parent']}: {number}, fitness {figure(one['all'], 4)} without it"
+        rows.append(Change(one["parent"], one["difference"], number, tip))
+    plot = changes(rows, left="better without 不要", right="adds 寄与", label="what each parent adds to the winner")
+    note = (
+        "The winner's fitness on all development questions less that of the same recipe without the parent. These are "
+        "the questions that the winner was chosen by, so a gain looks larger than it is."
+    )
+    return card(*title, plot, note)
 
 
 def at_bounds(scores: Found) -> str:

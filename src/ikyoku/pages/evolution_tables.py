@@ -116,7 +116,8 @@ def search_table(scores: Mapping[str, Any], timings: Mapping[str, Any]) -> str:
         counts = [len(trials), *(fresh[state] for state in ("complete", "pruned", "fail"))]
         column = [f"{count:,}" for count in [*counts, len(trials) - fresh.total()]]
         column += [figure(best[-1], 4)] if best else ["–"]
-        column += [f"{median(seconds):.3g}", f"{60 * len(seconds) / sum(seconds):.3g}"] if sum(seconds) else ["–"] * 2
+        pace = 60 * len(seconds) / sum(seconds) if sum(seconds) else 0.0
+        column += [f"{median(seconds):.3g}", f"{pace:,.0f}" if pace >= 100 else f"{pace:.3g}"] if pace else ["–"] * 2
         columns.append(column)
     names = (
         ("candidates", "候補"),
