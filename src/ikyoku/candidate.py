@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ikyoku.assembly.plan import MergePlan, TensorPlan, read_inputs, unmerged_rows
+from ikyoku.assembly.plan import MergePlan, TensorPlan, one_thread_each, read_inputs, unmerged_rows
 from ikyoku.checkpoints import ITEM_BYTES
 from ikyoku.errors import ModelError, together
 from ikyoku.merging.magnitudes import CHUNK
@@ -193,30 +193,39 @@ class ResidentParents:
         self._refuse_misfits(live, names)
         device = torch.device(self._device) if self._device else _home(model.device, self.parent_bytes)
         with_statistics = self._keeps_statistics(device)
+        # a head that the live model ties to its embeddings has no place of its own
+        targets = {t.name: live[names[t.name]].data.view(-1) for t in self._plan.tensors if t.name in names}
+
+        def read(tensor: TensorPlan) -> _Resident | None:
+            return self._read(tensor, targets[tensor.name], device, with_statistics)
+
         self._tensors = {}
-        done, total = 0, len(self._plan.tensors)
-        for tensor in self._plan.tensors:
-            progress("reading the parents", done, total)
-            done += 1
-            if tensor.name not in names:
-                continue  # a head that the live model ties to its embeddings
-            target = live[names[tensor.name]].data.view(-1)
-            base, parents = read_inputs(self._plan, tensor)
-            if tensor.method is None:
-                target.copy_(parents[0].reshape(-1))
-                continue
-            kept = _Resident(
-                None if base is None else _stays(base, device, model.device),
-                [_stays(parent, device, model.device) for parent in parents],
-                target,
-            )
-            if rows := unmerged_rows(self._plan, tensor):
-                kept.kept = rows[0].to(target.device), rows[1].to(target.device, target.dtype)
-            if with_statistics and kept.base is not None:
-                kept.statistics = tuple(_statistics(kept.base, parent) for parent in kept.parents)
-            self._tensors[tensor.name] = kept
-        progress("reading the parents", total, total)
+        with one_thread_each(device.type) as (pool, _):
+            wanted = [tensor for tensor in self._plan.tensors if tensor.name in targets]
+            for done, (tensor, kept) in enumerate(zip(wanted, pool.map(read, wanted), strict=True)):
+                progress("reading the parents", done + 1, len(wanted))
+                if kept is not None:
+                    self._tensors[tensor.name] = kept
         self._prepare(model.device)
+
+    def _read(
+        self, tensor: TensorPlan, target: torch.Tensor, device: torch.device, with_statistics: bool
+    ) -> _Resident | None:
+        """One tensor of the base and the parents; None where no candidate changes it, and it is written at once."""
+        base, parents = read_inputs(self._plan, tensor)
+        if tensor.method is None:
+            target.copy_(parents[0].reshape(-1))
+            return None
+        kept = _Resident(
+            None if base is None else _stays(base, device, target.device),
+            [_stays(parent, device, target.device) for parent in parents],
+            target,
+        )
+        if rows := unmerged_rows(self._plan, tensor):
+            kept.kept = rows[0].to(target.device), rows[1].to(target.device, target.dtype)
+        if with_statistics and kept.base is not None:
+            kept.statistics = tuple(_statistics(kept.base, parent) for parent in kept.parents)
+        return kept
 
     @property
     def statistics_held(self) -> int:

@@ -6,8 +6,9 @@ No path of this machine stands in it: models are named by their hub id or their 
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ _KEYS = ("model", "base_model", "tokenizer_source", "source")  # of a recipe, th
 _TERMS = "terms-of-all-parents"
 """The `license_name` of a merge under several licences; `parent_licenses` lists them, for a merge of this merge."""
 _READ = 1 << 16  # characters; a front matter and a licence's title stand well before
+_TEXT = re.compile(r"licen[cs]e|copying|terms|notice|.*use[-_ ]?policy", re.IGNORECASE)
+_LONGEST_TEXT = 1 << 20  # bytes; what is longer is no licence
+_TEXTS_HERE = "What the parents' folders hold of licences, notices and rules of use lies in `licences/`."
+_NO_TEXTS = "No parent's folder holds a licence's text: add the texts from where the models come from."
 _NOT_A_DEVICE = (
     "**Not a medical device.** This model was put together from others by arithmetic on their weights. Nothing on this "
     "page says how good it is, or safe. What it writes is a draft, which a physician checks before it is used.",
@@ -72,6 +77,45 @@ def _stated(folder: Path) -> tuple[str, ...]:
     return tuple(names) or ((f"in {texts[0].name}",) if texts else ("",))
 
 
+def licence_texts(folders: Mapping[str, Iterable[Path]]) -> dict[str, bytes]:
+    """Returns the licences, notices and rules of use that lie in the models' folders, to lay beside the merged model.
+
+    Args:
+        folders: of each model, by its name in the recipe: where it lies, and where the adapter in it does.
+
+    Returns:
+        What each file holds, by its path in the output, `licences/MODEL/FILE`; a text that several models have stands
+        under the first of them. A merge's own `licences/` are carried on.
+    """
+    names = _names(folders)
+    found: dict[str, bytes] = {}
+    for model, places in folders.items():
+        for place in places:
+            for file in _texts(place):
+                data = file.read_bytes()
+                if data not in found.values():
+                    owner = names[model] if file.parent == place else file.parent.name
+                    found.setdefault(f"licences/{_file_name(owner)}/{_file_name(file.name)}", data)
+    return found
+
+
+def _texts(folder: Path) -> list[Path]:
+    """The files of a model that are to go with what is made of it."""
+    own = [path for path in folder.iterdir() if _TEXT.match(path.name)] if folder.is_dir() else []
+    return [path for path in sorted((*own, *folder.glob("licences/*/*"))) if _is_text(path)]
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size <= _LONGEST_TEXT and os.access(path, os.R_OK)
+    except OSError:
+        return False
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.+()-]+", "--", text).strip(".-") or "model"
+
+
 def model_card(
     recipe: RecipeSpec,
     parents: Sequence[CardParent],
@@ -82,6 +126,7 @@ def model_card(
     seed: int = 0,
     coverage: str = "",
     notes: Iterable[str] = (),
+    texts: Collection[str] = (),
 ) -> str:
     """Returns the model card of a merged model as Markdown with the Hub's front matter.
 
@@ -94,6 +139,7 @@ def model_card(
         seed: of random masks; said where the method draws.
         coverage: what was merged and what was kept, from the plan.
         notes: what the recipe says without effect.
+        texts: the files of `licence_texts` that lie beside the card.
     """
     names = _names([*(parent.model for parent in parents), *_references(recipe)])
     terms = combined(licence for parent in parents for licence in parent.licences or ("",))
@@ -111,6 +157,7 @@ def model_card(
         "## Licence",
         DISCLAIMER,
         _listed(_licence_sentences(name, terms)),
+        _TEXTS_HERE if texts else _NO_TEXTS,
         "## Method",
         _method(recipe, method.title, method.reference, seed if method.draws else None),
         "## Recipe",
@@ -240,7 +287,7 @@ def _names(models: Iterable[str]) -> dict[str, str]:
     models = list(dict.fromkeys(models))
     paths = list(dict.fromkeys(path for model in models for path in model_reference(model) if path))
     ends = {path: Path(path).parts or Path(path).resolve().parts for path in paths if not _on_the_hub(path)}
-    ends = {path: tuple(part for part in parts if part.strip("/\\~.")) or ("model",) for path, parts in ends.items()}
+    ends = {path: tuple(p.strip("@") for p in parts if p.strip("/\\~.@")) or ("model",) for path, parts in ends.items()}
     shown: dict[str, str] = {}
     for path in paths:
         if path not in ends:
@@ -248,7 +295,8 @@ def _names(models: Iterable[str]) -> dict[str, str]:
             continue
         tried = ["/".join(ends[path][-count:]) for count in (1, 2, 3)]
         others = [["/".join(end[-count:]) for count in (1, 2, 3)] for p, end in ends.items() if p != path]
-        alone = [text for at, text in enumerate(tried) if text not in {one[at] for one in others}]
+        taken = {path for path in paths if path not in ends}  # hub ids
+        alone = [text for at, text in enumerate(tried) if text not in {one[at] for one in others} | taken]
         shown[path] = alone[0] if alone else f"{tried[0]}-{len(shown) + 1}"
     return {model: "+".join(shown[path] for path in model_reference(model) if path) for model in models}
 

@@ -130,7 +130,6 @@ def _blocks(file: Path) -> Iterator[bytes]:
 
 def facts(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what a reader needs to repeat a run besides its inputs: code, packages, machine, seed, models."""
-    models = _models(spec)
     return {
         "command": sys.argv,
         "revision": revision(),
@@ -138,7 +137,7 @@ def facts(spec: Mapping[str, Any]) -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "machine": machine(),
         "seed": spec.get("seed"),
-        "trust_remote_code": sorted({m["path"] for m in models if m.get("trust_remote_code")}),
+        "trust_remote_code": _trusted(spec),
         "hub": hub_commits(spec),
     }
 
@@ -150,22 +149,60 @@ def a_start(*, online: bool) -> dict[str, Any]:
 
 
 def hub_commits(spec: Mapping[str, Any]) -> dict[str, str | None]:
-    """Returns the commit that the local cache holds of each hub id in a spec; None where it holds none."""
-    ids = {m["path"] for m in _models(spec) if not Path(m["path"]).expanduser().exists()}
+    """Returns the commit that the local cache holds of each hub id in a spec; None where it holds none.
+
+    Specs name models and adapters in many places: `model`, `models`, a merge's recipe, a search's base and parents.
+    """
+    ids = {name for name in _references(spec) if not Path(name).expanduser().exists()}
     return {name: _commit(name) for name in sorted(ids)}
 
 
-def _models(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _references(spec: Mapping[str, Any]) -> set[str]:
+    """Every text of a spec that names a model or an adapter."""
+    loaded = _loaded(spec)
+    found = {m["path"] for m in loaded} | {adapter for m in loaded if (adapter := m.get("adapter"))}
+    given = [spec.get("base"), spec.get("into")]
+    given += [p[key] for p in spec.get("parents") or () for key in ("path", "adapter") if p.get(key)]
+    given += _named_in(spec.get("recipe"))
+    texts = [text for text in given if text]
+    return found | {part for text in texts for part in text.split("+") if part}
+
+
+def _loaded(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [m for m in (spec.get("model"), *(spec.get("models") or ())) if m]
+
+
+def _named_in(recipe: Any) -> Iterator[str]:
+    """The models that a merge's recipe names, wherever they stand in it."""
+    if isinstance(recipe, Mapping):
+        for key, value in recipe.items():
+            if isinstance(value, str):
+                rule = key in ("source", "tokenizer_source") and value in ("union", "base")
+                if key in ("model", "base_model", "source", "tokenizer_source") and not rule:
+                    yield value
+            else:
+                yield from _named_in(value)
+    elif isinstance(recipe, list | tuple):
+        for value in recipe:
+            yield from _named_in(value)
+
+
+def _trusted(spec: Mapping[str, Any]) -> list[str]:
+    """The models whose own Python code is run or taken along."""
+    by_model = {m["path"] for m in _loaded(spec) if m.get("trust_remote_code")}
+    return sorted(_references(spec) if spec.get("trust_remote_code") else by_model)
 
 
 def _commit(name: str) -> str | None:
     """Reads huggingface_hub's cache: models--OWNER--NAME/refs/main holds the commit that `main` stood for."""
     home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
     cache_folder = Path(os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or home / "hub")
-    folder = cache_folder.expanduser() / f"models--{name.replace('/', '--')}"
+    hub_id, _, revision = name.partition("@")
+    folder = cache_folder.expanduser() / f"models--{hub_id.replace('/', '--')}"
+    if revision and (folder / "snapshots" / revision).is_dir():
+        return revision  # a commit's own name
     try:
-        return (folder / "refs" / "main").read_text(encoding="utf-8").strip() or None
+        return (folder / "refs" / (revision or "main")).read_text(encoding="utf-8").strip() or None
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -359,7 +359,6 @@ def test_the_merge_is_of_megabytes(folders: Folders, tmp_path: Path) -> None:
     ]
     assert done.bytes == sum(path.stat().st_size for path in (tmp_path / "out").iterdir())
     assert plan.bytes == 2 * sum(6 * (a + b) for a, b in [(16, 16), (16, 24)] * 2)
-    assert [path.name for path in plan.files] == ["first", "second"]
     assert read_adapter(str(tmp_path / "out")).modules["model.layers.0.self_attn.q_proj"].a.dtype == "bfloat16"
 
 

@@ -69,11 +69,6 @@ class AdapterPlan:
         """The most bytes that the factors take."""
         return sum(m.rank * sum(m.shape) for m in self.modules) * ITEM_BYTES[self.dtype]
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The folders that are read, for provenance."""
-        return tuple(a.folder for a in (self.base, *self.parents) if a)
-
 
 @dataclass(frozen=True, slots=True)
 class AdapterMerge:

@@ -16,18 +16,18 @@ from ikyoku.assembly.output import output_files
 from ikyoku.assembly.plan import MergePlan, TensorPlan, plan_merge
 from ikyoku.assembly.stream import memory_needed, merged_tensors
 from ikyoku.checkpoints import Checkpoint, model_folder
-from ikyoku.checkpoints.writer import CheckpointWriter, check_free, check_room, size_in_bytes
+from ikyoku.checkpoints.room import check_free, check_room, size_in_bytes
+from ikyoku.checkpoints.writer import CheckpointWriter, sweep
 from ikyoku.errors import IkyokuError, ModelError, SpecError
 from ikyoku.jobs import merge_adapters
+from ikyoku.jobs.merged import RECIPE, is_written, may_be_ours, notice, output_folder
 from ikyoku.licences import combined
-from ikyoku.model_card import CardParent, licence_of, model_card
+from ikyoku.model_card import CardParent, licence_of, licence_texts, model_card
 from ikyoku.pages import merging_page
 from ikyoku.recipe import model_reference, recipe_yaml
 from ikyoku.runs import Run
 from ikyoku.specfile import to_yaml
 from ikyoku.specs import MergeSpec
-
-RECIPE = "mergekit_config.yml"
 
 
 def inputs(spec: MergeSpec) -> dict[str, Path]:
@@ -36,7 +36,7 @@ def inputs(spec: MergeSpec) -> dict[str, Path]:
         return merge_adapters.inputs(spec)
     plan = _plan(spec)
     _device(spec)
-    if spec.out and not _may_be_ours(out := _out(spec, Path())):
+    if spec.out and not may_be_ours(out := _out(spec, Path())):
         check_free(out)
         check_room(out, plan.bytes)
     found = {part: model_folder(part) for model in plan.parents for part in model_reference(model.name) if part}
@@ -55,7 +55,9 @@ def merge(spec: MergeSpec, run: Run) -> dict[str, Any]:
     begun = time.monotonic()
     plan = _plan(spec)
     out = _out(spec, run.folder)
-    if not _is_written(run, out):
+    if is_written(run, out):
+        sweep(out)
+    else:
         try:
             check_free(out)
             check_room(out, plan.bytes)
@@ -111,7 +113,7 @@ def _plan(spec: MergeSpec) -> MergePlan:
 
 
 def _write(spec: MergeSpec, run: Run, plan: MergePlan, out: Path) -> None:
-    files = output_files(plan) | {RECIPE: recipe_yaml(spec.recipe).encode()}
+    files = output_files(plan) | _beside(spec, run, plan, out)
     asked = {key: value for key, value in run.spec.items() if key not in ("name", "out")}
     work = json.dumps([asked, _inputs(run), metadata.version("ikyoku")], sort_keys=True)
     tensors = [(tensor.name, tensor.shape, tensor.dtype) for tensor in plan.tensors]
@@ -130,19 +132,9 @@ def _write(spec: MergeSpec, run: Run, plan: MergePlan, out: Path) -> None:
             writer.discard()
             raise
         shards = writer.flush()
-        files["README.md"] = _card(spec, run, plan, out).encode()
-        if notices := combined(licence for model in plan.parents for licence in _licences(model)).notices:
-            files["NOTICE"] = "".join(f"{line}\n" for line in notices).encode()
         writer.add(files)
         run.rewrite("shards", (asdict(shard) for shard in shards))
         writer.finish()
-
-
-def _is_written(run: Run, out: Path) -> bool:
-    """Whether the checkpoint of this run got its name, and only the run's own end is missing."""
-    shards = run.records("shards")
-    sizes = [(out / shard["file"], shard["bytes"]) for shard in shards]
-    return bool(shards) and all(path.is_file() and path.stat().st_size == size for path, size in sizes)
 
 
 def _finish(spec: MergeSpec, run: Run, plan: MergePlan, out: Path, seconds: float) -> dict[str, Any]:
@@ -171,9 +163,10 @@ def _finish(spec: MergeSpec, run: Run, plan: MergePlan, out: Path, seconds: floa
     return result
 
 
-def _card(spec: MergeSpec, run: Run, plan: MergePlan, out: Path) -> str:
-    """The output's README.md."""
+def _beside(spec: MergeSpec, run: Run, plan: MergePlan, out: Path) -> dict[str, bytes]:
+    """The recipe, the model card, and what the parents' licences want to go with the model."""
     hashes = _inputs(run)
+    texts = licence_texts({model.name: _folders(model) for model in plan.parents})
     parents = [
         CardParent(
             model.name,
@@ -182,7 +175,7 @@ def _card(spec: MergeSpec, run: Run, plan: MergePlan, out: Path) -> str:
         )
         for model in plan.parents
     ]
-    return model_card(
+    card = model_card(
         spec.recipe,
         parents,
         name=out.absolute().name,
@@ -191,13 +184,19 @@ def _card(spec: MergeSpec, run: Run, plan: MergePlan, out: Path) -> str:
         seed=spec.seed,
         coverage=f"{plan.coverage}.",
         notes=plan.notes,
+        texts=texts,
     )
+    return {**texts, **notice(parents), "README.md": card.encode(), RECIPE: recipe_yaml(spec.recipe).encode()}
+
+
+def _folders(model: Checkpoint) -> tuple[Path, ...]:
+    """Where a model lies, and the adapter in it."""
+    return tuple(model_folder(part) for part in model_reference(model.name) if part)
 
 
 def _licences(model: Checkpoint) -> tuple[str, ...]:
     """What the folders of a model, and of the adapter in it, state."""
-    folders = [model_folder(part) for part in model_reference(model.name) if part]
-    return tuple(dict.fromkeys(licence for folder in folders for licence in licence_of(folder)))
+    return licence_of(*_folders(model))
 
 
 def _inputs(run: Run) -> dict[str, str]:
@@ -206,13 +205,8 @@ def _inputs(run: Run) -> dict[str, str]:
     return dict(found)
 
 
-def _out(spec: MergeSpec, folder: Path) -> Path:
-    return Path(spec.out).expanduser() if spec.out else folder / "artifact" / "model"
-
-
-def _may_be_ours(out: Path) -> bool:
-    """Whether a checkpoint that is there may be that of this very spec: its run will tell."""
-    return (out / RECIPE).is_file()
+def _out(spec: MergeSpec, run: Path) -> Path:
+    return output_folder(spec, run, "model")
 
 
 def _device(spec: MergeSpec) -> str:

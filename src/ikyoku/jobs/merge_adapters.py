@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ikyoku.adapters import CONFIG, WEIGHTS, Adapter
+from ikyoku.adapters import Adapter
 from ikyoku.assembly import adapters as adapter_merge
-from ikyoku.assembly.adapters import AdapterPlan, plan_adapters
-from ikyoku.checkpoints.writer import check_free, check_room
+from ikyoku.assembly.adapters import AdapterMerge, AdapterPlan, plan_adapters
+from ikyoku.checkpoints.room import check_free, check_room
+from ikyoku.checkpoints.writer import sweep
 from ikyoku.errors import SpecError
-from ikyoku.model_card import CardParent, licence_of, model_card
+from ikyoku.jobs.merged import RECIPE, is_written, may_be_ours, notice, output_folder
+from ikyoku.model_card import CardParent, licence_of, licence_texts, model_card
 from ikyoku.pages import merging_page
 from ikyoku.recipe import recipe_yaml
-from ikyoku.runs import Run, sha256_of, write_atomically
+from ikyoku.runs import Run
 from ikyoku.specfile import to_yaml
 from ikyoku.specs import MergeSpec
-
-RECIPE = "mergekit_config.yml"
 
 
 def inputs(spec: MergeSpec) -> dict[str, Path]:
     """Returns the adapters' folders, after checking them."""
     plan = _plan(spec)
-    out = _out(spec, Path())
-    if spec.out and not (out / RECIPE).is_file():
+    if spec.out and not may_be_ours(out := _out(spec, Path())):
         check_free(out)
         check_room(out, plan.bytes)
     return {str(Path(adapter.name)): adapter.folder for adapter in _adapters(plan)}
@@ -39,32 +39,61 @@ def merge(spec: MergeSpec, run: Run) -> dict[str, Any]:
     begun = time.monotonic()
     plan = _plan(spec)
     out = _out(spec, run.folder)
-    if not spec.out:
-        shutil.rmtree(out, ignore_errors=True)  # of this run, when it was ended before its own end
-    done = adapter_merge.merge_adapters(
-        plan, out, progress=lambda module, at, count: run.progress("merging, modules", at, count)
-    )
+    if is_written(run, out):  # by a start that was ended before the run's own end
+        sweep(out)
+        modules = run.records("modules")
+        ranks, lost = ({one["module"]: one[key] for one in modules} for key in ("rank", "lost"))
+        done = AdapterMerge(out, sum(file["bytes"] for file in run.records("shards")), ranks, lost)
+    else:
+        done = adapter_merge.merge_adapters(
+            plan,
+            out,
+            progress=lambda module, at, count: run.progress("merging, modules", at, count),
+            beside=lambda merged, files: _beside(spec, run, plan, merged, files),
+        )
+    return _finish(spec, run, plan, done, time.monotonic() - begun)
+
+
+def _beside(
+    spec: MergeSpec, run: Run, plan: AdapterPlan, done: AdapterMerge, files: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """What the folder holds beside the adapter; the run's record of the merge is written before the folder appears."""
     hashes = json.loads((run.folder / "provenance.json").read_text(encoding="utf-8"))["inputs"]
-    files = [{"file": name, "bytes": (out / name).stat().st_size, "sha256": sha256_of(out / name)} for name in _FILES]
-    parents = [CardParent(a.name, licence_of(a.folder), (hashes[str(Path(a.name))],)) for a in _adapters(plan)]
+    adapters = _adapters(plan)
+    parents = [CardParent(a.name, licence_of(a.folder), (hashes[str(Path(a.name))],)) for a in adapters]
+    texts = licence_texts({adapter.name: (adapter.folder,) for adapter in adapters})
     card = model_card(
         spec.recipe,
         parents,
-        name=out.absolute().name,
+        name=done.folder.absolute().name,
         version=metadata.version("ikyoku"),
         seed=spec.seed,
         coverage=f"{plan.coverage}. {done.loss()}",
         notes=plan.notes,
+        texts=texts,
     )
-    write_atomically(out / "README.md", card)
-    write_atomically(out / RECIPE, recipe_yaml(spec.recipe))
+    run.rewrite(
+        "modules", ({"module": name, "rank": done.ranks.get(name, 0), "lost": done.lost[name]} for name in done.lost)
+    )
+    run.rewrite(
+        "shards",
+        (
+            {"file": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in files.items()
+        ),
+    )
+    return {**texts, **notice(parents), "README.md": card.encode(), RECIPE: recipe_yaml(spec.recipe).encode()}
+
+
+def _finish(spec: MergeSpec, run: Run, plan: AdapterPlan, done: AdapterMerge, seconds: float) -> dict[str, Any]:
+    files, out = run.records("shards"), done.folder
     result = {
         "out": str(out.relative_to(run.folder)) if out.is_relative_to(run.folder) else str(out.absolute()),
         "bytes": done.bytes,
-        "tensors": 2 * len(done.ranks),
-        "merged": len(done.ranks),
+        "tensors": 2 * sum(rank > 0 for rank in done.ranks.values()),
+        "merged": sum(rank > 0 for rank in done.ranks.values()),
         "lost": round(done.mean_lost, 6),
-        "seconds": round(time.monotonic() - begun, 2),
+        "seconds": round(seconds, 2),
         "sha256": {file["file"]: file["sha256"] for file in files},
     }
     page = merging_page(
@@ -104,17 +133,14 @@ def dry_run(spec: MergeSpec) -> str:
     )
 
 
-_FILES = (WEIGHTS, CONFIG)
-
-
 def _plan(spec: MergeSpec) -> AdapterPlan:
     if spec.into:
         raise SpecError("into: adapters are merged into an adapter. Write BASE+ADAPTER to merge whole models.")
     return plan_adapters(spec.recipe, seed=spec.seed)
 
 
-def _out(spec: MergeSpec, folder: Path) -> Path:
-    return Path(spec.out).expanduser() if spec.out else folder / "artifact" / "adapter"
+def _out(spec: MergeSpec, run: Path) -> Path:
+    return output_folder(spec, run, "adapter")
 
 
 def _adapters(plan: AdapterPlan) -> list[Adapter]:
