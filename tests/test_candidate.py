@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 import runpy
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from ikyoku.candidate import ResidentParents
 from ikyoku.errors import ModelError
 from ikyoku.merging import METHODS
 from ikyoku.models.loading import load_weights
+from ikyoku.recipe import recipe_yaml
 from ikyoku.specs import RecipeSpec
 
 _folders = runpy.run_path(str(Path(__file__).with_name("merge_folders.py")))
@@ -172,3 +176,40 @@ def test_a_candidate_without_a_model_is_refused(models: Path) -> None:
     plan = plan_merge(_recipe(models, "ties"))
     with pytest.raises(ModelError, match="attach"):
         ResidentParents(plan).write(plan)
+
+
+BROKEN = """
+import sys
+from pathlib import Path
+import torch
+from ikyoku import candidate
+from ikyoku.assembly.plan import plan_merge
+from ikyoku.recipe import read_recipe
+from ikyoku.models.loading import load_weights
+
+candidate._WORTH_COMPILING = candidate._SMALL = 0
+plan = plan_merge(read_recipe(Path("ties.yaml")))
+found = []
+for options in ({}, {"compiled": False}, {"compiled": True}):
+    live = load_weights("base", dtype="float32", quantization="none", trust_remote_code=False)
+    resident = candidate.ResidentParents(plan, **options)
+    resident.attach(live)
+    try:
+        resident.write(plan)
+    except RuntimeError as error:
+        print("required:", "No working C++ compiler" in str(error))
+    found.append({name: value.detach().clone() for name, value in live.named_parameters()})
+print("same:", all(torch.equal(value, found[1][name]) for name, value in found[0].items()))
+"""
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="needs a C++ compiler in the path")
+def test_a_compiler_that_does_not_work_is_done_without(tmp_path: Path) -> None:
+    for seed, name in enumerate(NAMES):
+        llama(tmp_path / name, seed=seed)
+    recipe = _recipe(Path(), "ties")
+    (tmp_path / "ties.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
+    surroundings = {**os.environ, "CXX": "/bin/false", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", BROKEN]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=surroundings, cwd=tmp_path)
+    assert done.stdout.splitlines() == ["required: True", "same: True"], done.stderr[-2000:]

@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ikyoku.checkpoints import open_checkpoint, read_header
-from ikyoku.checkpoints.writer import CheckpointWriter, check_free, check_room, layout, size_in_bytes
+from ikyoku.checkpoints.room import check_free, check_room, size_in_bytes
+from ikyoku.checkpoints.writer import CheckpointWriter, layout, write_folder
 from ikyoku.errors import ModelError, RunError
 
 folders = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("merge_folders.py"))))
@@ -146,6 +147,50 @@ def test_all_broken_shards_are_told_at_once(tmp_path: Path) -> None:
         "MODEL/model-00002-of-00003.safetensors",
         "MODEL/model-00003-of-00003.safetensors",
     ]
+
+
+@pytest.mark.parametrize(
+    "shard", ["../other/model.safetensors", "/etc/passwd", "a\0b.safetensors", "config.json", ".."]
+)
+def test_an_index_leads_to_no_file_outside(tmp_path: Path, shard: str) -> None:
+    folder = folders.llama(tmp_path / "m", shards=3)
+    folders.llama(tmp_path / "other")
+    path = folder / "model.safetensors.index.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    index["weight_map"]["model.norm.weight"] = shard
+    path.write_text(json.dumps(index), encoding="utf-8")
+    assert "as a shard, which is no .safetensors file of this folder" in message(folder)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '{"t": {"dtype": "F32", "shape": [1], "data_offsets": [0]}}',
+        '{"t": {"dtype": "F32", "shape": [1], "data_offsets": [0, 1e999]}}',
+        '{"t": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 8]}}',
+        '{"t": {"dtype": "F32", "shape": [1e999], "data_offsets": [0, 4]}}',
+        '{"t": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}',
+        '{"t": {"dtype": "F32", "shape": [2], "data_offsets": [-4, 4]}}',
+        '{"t": []}',
+        "[" * 100_000,
+    ],
+)
+def test_a_header_that_is_nonsense_is_no_fault_of_ours(tmp_path: Path, header: str) -> None:
+    folder = folders.llama(tmp_path / "m")
+    text = header.encode()
+    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
+    assert "not a whole safetensors file" in message(folder)
+
+
+@pytest.mark.parametrize("number", ["5", -1, 1 << 40, 1.5, True])
+def test_ids_that_are_none_are_refused(tmp_path: Path, number: Any) -> None:
+    folder = folders.llama(tmp_path / "m", words=folders.WORDS)
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    tokenizer["model"]["vocab"]["w1"] = number
+    path.write_text(json.dumps(tokenizer), encoding="utf-8")
+    with pytest.raises(ModelError, match="no vocabulary in it"):
+        open_checkpoint(str(folder)).vocabulary()
 
 
 @pytest.mark.parametrize(
@@ -305,6 +350,47 @@ def test_one_process_writes_at_a_time(tmp_path: Path) -> None:
         CheckpointWriter(tmp_path / "m", announced(tensors), shard_size=2000, key="k")
 
 
+def test_a_name_that_was_taken_meanwhile_costs_no_work(tmp_path: Path) -> None:
+    tensors = pieces()
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "theirs").touch()
+    with pytest.raises(RunError, match=r"cannot be written: Directory not empty\. Mend it; the same command continues"):
+        write(tmp_path / "m", tensors)
+    (tmp_path / "m" / "theirs").unlink()
+    assert write(tmp_path / "m", tensors) == []
+    assert sorted(p.name for p in (tmp_path / "m").iterdir() if p.suffix != ".safetensors") == [
+        "config.json",
+        "model.safetensors.index.json",
+    ]
+
+
+def test_a_lock_whose_folder_got_its_name_meanwhile_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    lock = fcntl.flock
+
+    def just_then(file: Any, how: int) -> None:
+        """Between the opening of the lock and its taking, the other process finishes."""
+        (tmp_path / ".m.part").rename(tmp_path / "m")
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", just_then)
+    with pytest.raises(RunError, match="another process has just written it"):
+        CheckpointWriter(tmp_path / "m", announced(pieces()), shard_size=4000, key="k")
+
+
+def test_a_small_folder_appears_with_all_its_files_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / ".m.part").mkdir()
+    (tmp_path / ".m.part" / "old").touch()
+    write_folder(tmp_path / "m", {"a": b"1", "licences/x/LICENSE": b"2"})
+    assert sorted(p.name for p in (tmp_path / "m").rglob("*") if p.is_file()) == ["LICENSE", "a"]
+    with pytest.raises(RunError, match=r"Directory not empty\. Mend it; the same command does it again"):
+        write_folder(tmp_path / "m", {"a": b"3"})
+    with pytest.raises(RunError, match="cannot be written"):
+        write_folder(tmp_path / "new" / "n", {"x" * 300: b"1"})
+    assert [p.name for p in tmp_path.iterdir()] == ["m"] and (tmp_path / "m" / "a").read_bytes() == b"1"
+
+
 def test_an_output_folder_is_free_or_refused(tmp_path: Path) -> None:
     check_free(tmp_path / "new" / "deep")
     (tmp_path / "empty").mkdir()
@@ -317,6 +403,14 @@ def test_an_output_folder_is_free_or_refused(tmp_path: Path) -> None:
         check_free(tmp_path / "file")
     with pytest.raises(RunError, match="is no folder that can be written to"):
         check_free(tmp_path / "file" / "m")
+    for unnamed in (".", "..", "/", "x/.."):
+        with pytest.raises(RunError, match="an output folder needs a name of its own"):
+            check_free(Path(unnamed))
+
+
+def test_a_mount_point_is_refused_before_any_work(small_disk: Path) -> None:
+    with pytest.raises(RunError, match=r"a disk is mounted here\. Name a folder on it"):
+        check_free(small_disk)
 
 
 # a disk that fills, or refuses

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from ikyoku.model_card import CardParent, licence_of, model_card
+from ikyoku.model_card import CardParent, licence_of, licence_texts, model_card
 from ikyoku.recipe import read_recipe
 from ikyoku.specfile import parse
 from ikyoku.specs import RecipeSpec
@@ -187,3 +187,48 @@ def test_the_licences_of_a_model_and_its_adapter(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_bytes(b"---\nlicense: mit\n---\n\xff")
     assert licence_of(tmp_path, tmp_path / "no such folder") == ("mit", "")
     assert licence_of() == ()
+
+
+def test_the_texts_of_the_licences(tmp_path: Path) -> None:
+    for model in ("m", "n"):
+        (tmp_path / model).mkdir()
+        (tmp_path / model / "LICENSE").write_text("same", encoding="utf-8")
+    odd = tmp_path / "m" / "notice \n of <x>.txt"
+    odd.write_text("own", encoding="utf-8")
+    (tmp_path / "m" / "license.bin").write_bytes(bytes(2 << 20))
+    (tmp_path / "m" / "COPYING").mkdir()
+    (tmp_path / "m" / "terms").symlink_to(tmp_path / "nowhere")
+    given = {str(tmp_path / "m"): [tmp_path / "m"], "org/n": [tmp_path / "n", tmp_path / "none"]}
+    assert licence_texts(given) == {"licences/m/LICENSE": b"same", "licences/m/notice--of--x--.txt": b"own"}
+    assert licence_texts({"org/n": [tmp_path / "n"]}) == {"licences/org--n/LICENSE": b"same"}
+    assert licence_texts({"..": [tmp_path / "n"]}).keys() <= {
+        "licences/model/LICENSE",
+        f"licences/{tmp_path.name}/LICENSE",
+    }
+
+
+def test_folders_whose_names_look_like_hub_ids_or_revisions(tmp_path: Path) -> None:
+    names = ["org/name", str(tmp_path / "org" / "name"), str(tmp_path / "z" / "name"), str(tmp_path / "@main")]
+    for name in names[1:]:
+        Path(name).mkdir(parents=True)
+    entries = [{"model": name, "parameters": {"weight": 1}} for name in names]
+    recipe = RecipeSpec.model_validate({"merge_method": "linear", "models": entries})
+    card = model_card(recipe, [CardParent(name, ("mit",), ("0",)) for name in names], name="m", version="1")
+    assert str(tmp_path) not in card
+    shown = [line.split("model: ")[1] for line in card.splitlines() if line.startswith("- model: ")]
+    assert len(set(shown)) == 4 and shown[0] == "org/name" and shown[3] == "main"
+
+
+def test_a_folder_named_by_a_dot_changes_no_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = _recipe([".", "a", f"{tmp_path}/a-2"])
+    parents = [CardParent(name, ("mit",), (HASH,)) for name in (".", "a", f"{tmp_path}/a-2")]
+    told = f"1 of 2 tensors merged. 1 kept from {tmp_path}/a-2. . has more than {tmp_path}/a."
+    card = model_card(recipe, parents, name="m", version="1", coverage=told)
+    assert f"1 of 2 tensors merged. 1 kept from a-2. {tmp_path.name} has more than a." in card.replace("\\", "")
+
+
+def test_a_front_matter_that_grows_is_not_unfolded(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12))]
+    (tmp_path / "README.md").write_text("---\n" + "\n".join([*lines, "license: *a11"]) + "\n---\n", encoding="utf-8")
+    assert licence_of(tmp_path) == ("",)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ikyoku.provenance import hub_commits, machine, sha256_of
+from ikyoku.provenance import facts, hub_commits, machine, sha256_of
 
 
 def test_the_hash_of_a_folder_is_of_names_and_contents(tmp_path: Path) -> None:
@@ -57,6 +57,16 @@ def test_the_machine() -> None:
     assert all(gpu.endswith("MiB") for gpu in found["gpus"])
 
 
+def test_whose_code_is_trusted() -> None:
+    assert facts({"models": [{"path": "a/b", "trust_remote_code": True}, {"path": "c"}]})["trust_remote_code"] == [
+        "a/b"
+    ]
+    assert facts({"base": "a/b", "parents": [{"path": "c"}], "trust_remote_code": True})["trust_remote_code"] == [
+        "a/b",
+        "c",
+    ]
+
+
 def test_torch_is_not_loaded_for_it() -> None:
     code = "import sys; from ikyoku import provenance; provenance.facts({}); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -78,6 +88,24 @@ def test_where_the_hub_keeps_its_commits(
     (refs / "main").write_text("c0ffee\n", encoding="utf-8")
     assert hub_commits({"model": {"path": "a/b"}}) == {"a/b": "c0ffee"}
     assert hub_commits({"models": ({"path": "a/c"}, {"path": str(tmp_path)})}) == {"a/c": None}
+    assert hub_commits({"model": {"path": "a/b", "adapter": "a/d"}}) == {"a/b": "c0ffee", "a/d": None}
+    (refs.parent / "snapshots" / "beef").mkdir(parents=True)
+    (refs / "v1").write_text("f00d\n", encoding="utf-8")
+    recipe = {
+        "base_model": "a/b@beef",
+        "models": [{"model": f"{tmp_path}+a/b@v1", "parameters": {"weight": 1}}],
+        "slices": [{"sources": [{"model": "a/e", "layer_range": [0, 1]}], "base_model": "a/b"}],
+        "tokenizer": {"source": "union", "tokens": {"<x>": {"source": {"kind": "model_token", "model": "a/f"}}}},
+        "tokenizer_source": "base",
+    }
+    found = {"a/b@beef": "beef", "a/b@v1": "f00d", "a/e": None, "a/b": "c0ffee", "a/f": None}
+    assert hub_commits({"recipe": recipe, "into": "a/g"}) == found | {"a/g": None}
+    search = {
+        "base": "a/b",
+        "parents": [{"path": "a/h", "adapter": None}, {"path": "a/h", "adapter": "a/i"}],
+        "into": None,
+    }
+    assert hub_commits(search) == {"a/b": "c0ffee", "a/h": None, "a/i": None}
     code = "from huggingface_hub import constants; print(constants.HF_HUB_CACHE)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert Path(done.stdout.strip()) == tmp_path / below, "as huggingface_hub itself has it"

@@ -27,6 +27,7 @@ from ikyoku.recipe import (
     resolve,
     shared_parameters,
 )
+from ikyoku.settings import read
 from ikyoku.specfile import parse, read_yaml, to_yaml
 from ikyoku.specs import MergeSpec, RecipeSpec
 
@@ -477,3 +478,8 @@ def test_mergekit_reads_the_same_recipe(tmp_path: Path) -> None:
         [python, "-c", MERGEKIT], input="\n".join(pairs), capture_output=True, text=True, check=False, timeout=300
     )
     assert done.stdout.splitlines() == ["equal"] * len(texts), done.stdout + done.stderr
+
+
+def test_a_number_beyond_all_is_no_number() -> None:
+    with pytest.raises(SpecError, match="is no number"):
+        read(10**400, float)

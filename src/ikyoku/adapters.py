@@ -250,8 +250,18 @@ def _modules(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> tu
         if missing := sorted({"A", "B"} - factors.keys()):
             faults.append(f"{module}: no lora_{missing[0]}")
             continue
-        rank = int(_setting(config, "rank_pattern", module, config.get("r", 0)))
-        alpha = float(_setting(config, "alpha_pattern", module, config.get("lora_alpha", 0)))
+        try:
+            rank = int(_setting(config, "rank_pattern", module, config.get("r", 0)))
+            alpha = float(_setting(config, "alpha_pattern", module, config.get("lora_alpha", 0)))
+        except (TypeError, ValueError, OverflowError, AttributeError, re.error) as error:
+            faults.append(f"{module}: its rank and alpha cannot be read from {CONFIG}: {error}")
+            continue
+        if kinds := sorted({info.dtype for info in factors.values()} - {"float32", "float16", "bfloat16"}):
+            faults.append(f"{module}: numbers as {' and '.join(kinds)}; allowed: float32, float16, bfloat16")
+            continue
+        if rank < 1 or not math.isfinite(alpha):
+            faults.append(f"{module}: rank {rank} and alpha {alpha:g} in {CONFIG}; a rank is 1 or more")
+            continue
         if factors["A"].shape[0] != rank or factors["B"].shape[1] != rank:
             shapes = f"{_shape(factors['A'].shape)} and {_shape(factors['B'].shape)}"
             faults.append(f"{module}: A and B are {shapes} where {CONFIG} tells rank {rank}")

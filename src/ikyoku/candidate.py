@@ -55,8 +55,8 @@ class _Resident:
 class _Pass:
     """A step over the elements of a tensor, in one compiled go or in pieces that stay in a core's cache."""
 
-    def __init__(self, step: Callable[..., Any], *, compiled: bool) -> None:
-        self._step = step
+    def __init__(self, step: Callable[..., Any], *, compiled: bool, required: bool = False) -> None:
+        self._step, self._required = step, required
         self._fused: Callable[..., Any] | None = None
         if compiled:
             import torch
@@ -78,8 +78,13 @@ class _Pass:
         parents = [parent.view(-1) for parent in parents]
         if self._fused is not None and target.numel() > _SMALL:
             first = torch.zeros((), dtype=torch.int32, device=target.device)
-            with torch._dynamo.config.patch(recompile_limit=_FORMS):
-                return [self._fused(method, base, parents, known, first, target)]
+            try:
+                with torch._dynamo.config.patch(recompile_limit=_FORMS):
+                    return [self._fused(method, base, parents, known, first, target)]
+            except torch._dynamo.exc.TorchDynamoException:  # the compiler does not work: no headers, no room in /tmp
+                if self._required:
+                    raise
+                self._fused = None  # the pieces come to the same bits
         return [
             self._step(
                 method,
@@ -188,7 +193,7 @@ class ResidentParents:
         """
         import torch
 
-        live = _live(model)
+        live = dict(model.named_parameters())
         names = memory_names([tensor.name for tensor in self._plan.tensors], live)
         self._refuse_misfits(live, names)
         device = torch.device(self._device) if self._device else _home(model.device, self.parent_bytes)
@@ -313,7 +318,8 @@ class ResidentParents:
         compiled = self._compiled
         if compiled is None:
             compiled = self.parent_bytes >= _WORTH_COMPILING and _has_compiler(device)
-        self._write, self._elect = (_Pass(step, compiled=compiled) for step in (_written, _balance))
+        required = bool(self._compiled)
+        self._write, self._elect = (_Pass(s, compiled=compiled, required=required) for s in (_written, _balance))
 
     def _keeps_statistics(self, device: torch.device) -> bool:
         if not self.statistics_bytes or self._wants_statistics is False:
@@ -332,11 +338,6 @@ class ResidentParents:
 
 def _merged(plan: MergePlan) -> Iterator[TensorPlan]:
     return (tensor for tensor in plan.tensors if tensor.method is not None)
-
-
-def _live(model: Any) -> dict[str, Any]:
-    """The live model's weights by name, and the buffers that a checkpoint may hold."""
-    return dict(model.named_parameters())
 
 
 def _stays(tensor: torch.Tensor, device: torch.device, live: torch.device) -> torch.Tensor:

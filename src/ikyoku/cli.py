@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ikyoku.console import check_file, go_offline, progress_bars, read_spec, start, table, tell
-from ikyoku.errors import IkyokuError, SpecError
+from ikyoku.errors import IkyokuError, RunError, SpecError
 
 if TYPE_CHECKING:
     from ikyoku.specs import MergeSpec
@@ -159,7 +159,10 @@ def merge(
         typer.echo(job.dry_run(spec))
         return
     done = start(spec, runs, new, online)
-    tell(done, as_json, f"checkpoint: {done.folder / done.result['out']}")
+    place = done.folder / done.result["out"]
+    if done.before and not place.is_dir():
+        raise RunError(f"{place}: the run {done.folder} wrote it, and it is gone since. Write it again with --new.")
+    tell(done, as_json, f"checkpoint: {place}")
 
 
 def _merge_spec(path: Path, out: Path | None, into: str | None, overrides: list[str]) -> MergeSpec:

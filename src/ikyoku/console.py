@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ikyoku.specfile import AnySpec
     from ikyoku.specs import Spec
 
+_PACE = 1800.0  # seconds from which the time left is told: a candidate of a large model takes minutes
+
 
 def check_file(path: Path) -> None:
     """Refuses a file that could not be written, before the work for it is done."""
@@ -92,7 +94,7 @@ def progress_bars() -> Iterator[Progress]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=_PACE) as bars:
         tasks: dict[str, Any] = {}
 
         def progress(what: str, done: int, total: int) -> None:

@@ -61,7 +61,8 @@ def licence_of(*folders: Path) -> tuple[str, ...]:
 def _stated(folder: Path) -> tuple[str, ...]:
     matter = _front_matter(folder / "README.md")
     given = matter.get("parent_licenses" if matter.get("license_name") == _TERMS else "license")
-    names = [str(name).strip() for name in (given if isinstance(given, list) else [given]) if name is not None]
+    given = given if isinstance(given, list) else [given]
+    names = [str(name).strip() for name in given if isinstance(name, str | int | float)]
     if matter.get("license_name") == _TERMS:
         return tuple(names) or ("",)
     names = [name for name in names if name.lower() not in ("", "other", "unknown")]
@@ -305,7 +306,8 @@ def _renamed(text: str, names: Mapping[str, str]) -> str:
     """A sentence with the models' names in place of their paths, the longest first, and no other path from the root."""
     for model in sorted(names, key=len, reverse=True):
         if names[model] != model:
-            text = text.replace(model, names[model])
+            whole = rf"(?<![\w./~+-]){re.escape(model)}(?![\w/-])"  # "." is a model too, and ends sentences
+            text = re.sub(whole, names[model].replace("\\", r"\\"), text)
     return re.sub(r"(?<![\w.~/])~?/(?:[^\s/]+/)*([^\s/]+)", r"\1", text)
 
 

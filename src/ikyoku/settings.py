@@ -88,7 +88,7 @@ def read(value: Scalar, kind: type[Value]) -> Value:
     if kind is float:
         try:
             number = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             number = float("nan")
         if number - number != 0:
             raise SpecError(f"{value!r} is no number")

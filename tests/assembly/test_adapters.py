@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -181,6 +182,10 @@ def _rewritten(
         ({"trainable_token_indices": [1]}, "trainable_token_indices: it brings rows"),
         ({"lora_bias": True}, "lora_bias: its B has a bias"),
         ({"r": 8}, "A and B are 4 x 16 and 16 x 4 where adapter_config.json tells rank 8"),
+        ({"rank_pattern": {"(": 4}}, "its rank and alpha cannot be read from adapter_config.json"),
+        ({"rank_pattern": [4]}, "its rank and alpha cannot be read"),
+        ({"lora_alpha": None}, "its rank and alpha cannot be read"),
+        ({"r": 0}, "rank 0 and alpha 8 in adapter_config.json; a rank is 1 or more"),
     ],
 )
 def test_other_adapters_are_refused_with_the_reason(folders: Folders, settings: dict[str, Any], reason: str) -> None:
@@ -200,6 +205,13 @@ def test_real_adapters_of_other_kinds_are_refused(folders: Folders, tmp_path: Pa
     whole = _adapter(folders["base"], tmp_path / "whole", seed=1, embeddings=True)
     with pytest.raises(ModelError, match=r"embed_tokens.weight: a whole tensor of the base, as PEFT keeps it"):
         read_adapter(str(whole))
+
+
+def test_factors_of_whole_numbers_are_refused(folders: Folders, tmp_path: Path) -> None:
+    odd = _copied(folders["first"], tmp_path / "odd")
+    _rewritten(odd, lambda n, t: t.to(torch.int8) if "q_proj.lora_A" in n else t)
+    with pytest.raises(ModelError, match="q_proj: numbers as int8; allowed: float32, float16, bfloat16"):
+        read_adapter(str(odd))
 
 
 def test_broken_folders_are_refused(folders: Folders, tmp_path: Path) -> None:
@@ -437,11 +449,11 @@ def test_what_is_there_is_not_written_over(folders: Folders, tmp_path: Path) -> 
 
 
 def test_a_disk_that_is_full_leaves_nothing(folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Path, data: bytes) -> int:
+    def full(file: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(RunError, match="out: cannot be written: No space left on device"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match=r"out: the disk is full\. Make room there; the same command does it again"):
         _merge(_recipe("linear", folders), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -451,3 +463,20 @@ def test_progress_is_told(folders: Folders, tmp_path: Path) -> None:
     plan = plan_adapters(_recipe("linear", folders))
     merge_adapters(plan, tmp_path / "out", progress=lambda *state: seen.append(state))
     assert [done for _, done, _ in seen] == [1, 2, 3, 4]
+
+
+def test_values_beyond_the_number_format_are_refused(folders: Folders, tmp_path: Path) -> None:
+    recipe = _recipe("linear", folders, first={"weight": 1e12}, dtype="float16", parameters={"normalize": False})
+    with pytest.raises(ModelError, match="merged values are beyond what float16 can hold"):
+        _merge(recipe, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_goes_beside_is_there_when_the_folder_is(folders: Folders, tmp_path: Path) -> None:
+    def beside(done: AdapterMerge, files: Mapping[str, bytes]) -> dict[str, bytes]:
+        assert not done.folder.exists() and set(files) == {"adapter_config.json", "adapter_model.safetensors"}
+        return {"README.md": done.loss().encode()}
+
+    done = merge_adapters(plan_adapters(_recipe("linear", folders)), tmp_path / "out", beside=beside)
+    assert (tmp_path / "out" / "README.md").read_text(encoding="utf-8") == done.loss()
+    assert len(list((tmp_path / "out").iterdir())) == 3 and [p.name for p in tmp_path.iterdir()] == ["out"]

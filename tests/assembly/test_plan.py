@@ -13,7 +13,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ikyoku.assembly.plan import Input, MergePlan, TensorPlan, model_thresholds, plan_merge, read_inputs, reparametrised
+from ikyoku.assembly.plan import (
+    Input,
+    MergePlan,
+    TensorPlan,
+    model_thresholds,
+    plan_merge,
+    read_inputs,
+    reparametrised,
+    unmerged_rows,
+)
+from ikyoku.checkpoints import mapped
 from ikyoku.errors import ModelError, SpecError
 from ikyoku.merging import merge_tensor
 from ikyoku.specs import RecipeSpec
@@ -377,11 +387,73 @@ def test_single_tokens_may_come_from_elsewhere(tmp_path: Path) -> None:
     own = load_file(tmp_path / "more" / "model.safetensors")[ROWS]
     assert base is not None and not base[48].any() and torch.equal(more[48], own[48])
     assert torch.equal(base[3], own[4]) and torch.equal(more[3], own[4])
+    kept = unmerged_rows(plan, tensor(plan, ROWS))
+    assert kept is not None and kept[0].tolist() == [3], "the one that is forced; <pad> is merged with what was asked"
     for tokens, told in (
-        ({"<none>": {"source": "more"}}, "'<none>' is not in the output's vocabulary"),
+        ({"<none>": {"source": "more"}}, "tokenizer.tokens.<none>: more has no row for it"),
         ({"w0": {"source": "other"}}, "other is not among the models. Allowed: base, more"),
     ):
         assert told in refused(recipe("more", tokenizer={"source": "union", "tokens": tokens}))
+
+
+def test_a_recipe_may_add_tokens(tmp_path: Path) -> None:
+    vocabularies(tmp_path)
+    tokens = {"<|im_start|>": {"source": {"kind": "model_token", "model": "more", "token": "<pad>"}}}
+    plan = plan_merge(recipe("more", tokenizer={"source": "base", "tokens": tokens}))
+    base, (more,) = read_inputs(plan, tensor(plan, ROWS))
+    own = load_file(tmp_path / "more" / "model.safetensors")[ROWS]
+    assert base is not None and torch.equal(base[48], own[48]) and torch.equal(more[48], own[48])
+    assert plan.vocabulary.built is not None and plan.vocabulary.target["<|im_start|>"] == 48
+    assert "1 token ('<|im_start|>') of tokenizer.tokens that no model has, added to the vocabulary" in plan.coverage
+
+
+def test_pieces_of_another_tokenizer_are_added_and_told(tmp_path: Path) -> None:
+    vocabularies(tmp_path)
+    folders.llama(tmp_path / "ja", seed=5, vocab=51, words=(*folders.WORDS, "肺", "胸水", "心"))
+    plan = plan_merge(recipe("more", "ja", tokenizer={"source": "union"}))
+    assert plan.vocabulary.target["心"] == 51 and tensor(plan, ROWS).shape == (52, 16)
+    told = (
+        "3 pieces ('肺', '胸水', '心') of ja that base does not have, added as whole tokens: they are found in a text"
+    )
+    assert told in plan.coverage and "never found" not in plan.coverage
+
+
+def test_a_vocabulary_with_gaps_is_refused_where_tokens_would_move(tmp_path: Path) -> None:
+    vocabularies(tmp_path)
+    path = tmp_path / "base" / "tokenizer.json"
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    tokenizer["model"]["vocab"]["w44"] = 60
+    path.write_text(json.dumps(tokenizer), encoding="utf-8")
+    assert "the vocabulary that the others are added to has gaps" in refused(
+        recipe("more", tokenizer={"source": "union"})
+    )
+
+
+def test_a_recipe_that_merges_nothing_is_refused(family: Path) -> None:
+    entries = [{"model": m, "parameters": {"weight": 0.5}} for m in "ab"]
+    asked = {"merge_method": "linear", "modules": {"vision_tower": {"models": entries}}}
+    assert refused(RecipeSpec.model_validate(asked)) == (
+        "the recipe merges no tensor of a: none of its models but a has what it names."
+    )
+
+
+def test_the_output_head_is_of_the_last_slice_whatever_it_is_called(family: Path) -> None:
+    for name, seed in (("neox", 1), ("neox2", 2)):
+        weights = {n.replace(HEAD, "embed_out.weight"): w for n, w in folders.llama_weights(seed=seed).items()}
+        folders.write_model(family / name, weights, folders.llama_config())
+    plan = plan_merge(sliced([("neox", 0, 1)], [("neox2", 1, 2)]))
+    assert [tensor(plan, n).inputs[0].parent for n in (ROWS, NORM, "embed_out.weight")] == [0, 1, 1]
+
+
+def test_a_matrix_is_read_once_for_all_who_need_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabularies(tmp_path)
+    plan = plan_merge(recipe("more", "most", tokenizer={"source": "union"}))
+    read: list[str] = []
+    monkeypatch.setattr(
+        type(plan.parents[0]), "read", lambda model, name: (read.append(model.name), mapped(model.tensors[name]))[1]
+    )
+    read_inputs(plan, tensor(plan, ROWS))
+    assert sorted(read) == ["base", "more", "most"]
 
 
 def test_tokens_cannot_be_matched_without_a_tokenizer(tmp_path: Path) -> None:

@@ -273,6 +273,9 @@ def test_several_objectives_give_a_front(parents: dict[str, Path], tiny_lab: Pat
     assert all(len(point) == 2 for point in points.values()) and history["best_so_far"] is None
     for number in history["front"]:
         assert not any(a > b and c > d for (a, c) in points.values() for (b, d) in [points[number]])
+    assert len(history["front"]) > 2, "else the finalists could be any"
+    best = sorted(history["front"], key=lambda number: -sum(points[number]))
+    assert [one["number"] for one in history["finalists"]] == best[:2], "of the whole front, by the weighted mean"
     assert history["winner"] in history["front"] and found["tests"] == []
     assert any("Pareto front" in note for note in found["notes"]) and any("No test split" in n for n in found["notes"])
 
@@ -344,9 +347,9 @@ def test_processes_join_one_study(
     lines = list(read_records(folder / "candidates.jsonl"))
     assert [r["number"] for r in lines] == list(range(trials)), "each once, whoever evaluated it"
     workers = [r["worker"] for r in lines]
-    assert joined["result"]["joined"]["search"] == max(0, trials - max(workers.count(w) for w in set(workers))) or (
-        joined["result"]["joined"]["search"] in {workers.count(w) for w in set(workers)}
-    )
+    counts = [sum(f"-{one.process.pid}-" in worker for worker in workers) for one in (first, second)]
+    assert joined["result"]["joined"]["search"] == counts[1] > 0, "it began while the first asked the baselines"
+    assert sum(counts) == trials
     assert "-join-" in joined["run"] and Path(joined["run"]).is_dir()
     other = asked.model_copy(update={"max_new_tokens": 7})
     with pytest.raises(RunError, match="study"):
@@ -354,6 +357,45 @@ def test_processes_join_one_study(
     with pytest.raises(SpecError, match="--join needs a study that several processes reach"):
         ikyoku.evolve(spec(parents, tiny_lab), join=True, root=tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_what_other_processes_search_must_be_the_same(tmp_path: Path) -> None:
+    """The same spec and questions are not enough: the weights behind a path may be others elsewhere."""
+    from ikyoku.jobs.searches import _content
+    from ikyoku.runs import open_run
+
+    found = []
+    for name, weights, card in (("a", "1", "x"), ("b", "1", "y"), ("c", "2", "x")):
+        model = tmp_path / name / "model"
+        model.mkdir(parents=True)
+        (model / "model.safetensors").write_text(weights, encoding="ascii")
+        (model / "card.txt").write_text(card, encoding="ascii")
+        inputs = {"model": model}
+        with open_run("evolve", "x", {}, spec_text="", root=tmp_path / name, inputs=inputs) as run:
+            found.append(_content(run))
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_study_that_is_not_the_runs_own_is_refused(tmp_path: Path) -> None:
+    from ikyoku.jobs.searches import _check_kept
+    from ikyoku.search.space import Parameter, Space
+    from ikyoku.study import open_study
+
+    with open_study(tmp_path / "study.db", "x", Space((Parameter("w", 0.0, 1.0),)), trials=2) as study:
+        candidate = study.ask()
+        assert candidate is not None
+        _check_kept([], study, "study.db")
+        _check_kept([{"values": candidate.values}], study, "study.db")
+        for kept in ([{"values": {"w": -1.0}}], [{"values": candidate.values}] * 2):
+            with pytest.raises(RunError, match=r"study\.db: the study there is not the one that this run began"):
+                _check_kept(kept, study, "study.db")
+
+
+def test_a_storage_that_does_not_answer_is_told_first(parents: dict[str, Path], tiny_lab: Path, tmp_path: Path) -> None:
+    asked = spec(parents, tiny_lab, search={"trials": 2, "storage": "postgresql+psycopg://me@127.0.0.1:9/none"})
+    with pytest.raises(RunError, match=r"127\.0\.0\.1:9.* refused"):
+        ikyoku.evolve(asked, root=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists(), "before anything is asked"
 
 
 # what is refused
@@ -377,8 +419,11 @@ def test_test_splits_are_refused(parents: dict[str, Path], tiny_lab: Path, tmp_p
         ({"space": {"density": [0, 1.5]}}, "wanted the lower bound first within 0 and 1"),
         ({"space": {"preset": "jradievo"}}, "jradievo searches the method jradievo, found method: ties"),
         ({"search": {"storage": "postgresql+psycopg://me:secret@db/x"}}, "search.storage: holds a password"),
+        ({"search": {"storage": "postgresql+psycopg://me:se/cr:secret@db/x"}}, "search.storage: holds a password"),
+        ({"search": {"storage": "postgresql+psycopg://me@db/x?a=b&password=secret"}}, "holds a password"),
+        ({"search": {"storage": "postgresql://me:secret@db/x"}}, "search.storage: wanted postgresql+psycopg://"),
     ],
-    ids=["order", "range", "preset", "password"],
+    ids=["order", "range", "preset", "password", "odd password", "password as an option", "address"],
 )
 def test_a_spec_that_cannot_be_is_refused(
     parents: dict[str, Path], tiny_lab: Path, changes: dict[str, Any], words: str
@@ -386,6 +431,12 @@ def test_a_spec_that_cannot_be_is_refused(
     with pytest.raises(SpecError, match=re.escape(words)) as caught:
         spec(parents, tiny_lab, **changes)
     assert "secret" not in str(caught.value)
+
+
+def test_an_address_without_a_password_is_none(parents: dict[str, Path], tiny_lab: Path) -> None:
+    for rest in ("me@db:5432/x", "me@[::1]:5432/x", "db:5432/x", "me@/x?host=/run/pg&port=5"):
+        spec(parents, tiny_lab, search={"storage": f"postgresql+psycopg://{rest}"})
+    spec(parents, tiny_lab, search={"storage": "journal:a:b@c"})
 
 
 def test_names_are_told_apart(parents: dict[str, Path], tiny_lab: Path) -> None:

@@ -452,6 +452,74 @@ def test_a_kill_between_the_name_and_the_runs_end(desk: Path) -> None:
     assert (desk / "out" / "model.safetensors").stat().st_ino == before
 
 
+def test_a_kill_between_the_name_and_the_sweeping_up(desk: Path) -> None:
+    asked = spec(recipe=_recipe(desk), out="out")
+    done = ikyoku.merge(asked, root=desk / "runs")
+    (done.folder / "status.json").write_text('{"state": "running"}', encoding="utf-8")
+    for name in (".lock", ".journal.jsonl"):
+        (desk / "out" / name).touch()
+    ikyoku.merge(asked, root=desk / "runs")
+    assert not [p for p in (desk / "out").iterdir() if p.name.startswith(".")]
+
+
+def test_a_folder_of_another_run_is_not_taken_for_ones_own(desk: Path) -> None:
+    """A run that was ended just before its folder got the name, which another run's then did, of the same size."""
+    first = ikyoku.merge(spec(recipe=_recipe(desk), out="out"), root=desk / "runs")
+    (first.folder / "status.json").write_text('{"state": "running"}', encoding="utf-8")
+    shutil.rmtree(desk / "out")
+    ikyoku.merge(spec(recipe=_recipe(desk) | {"parameters": {"lambda": 0.5}}, out="out"), root=desk / "runs")
+    with pytest.raises(ikyoku.IkyokuError, match="is there already and not empty"):
+        ikyoku.merge(spec(recipe=_recipe(desk), out="out"), root=desk / "runs")
+
+
+def test_an_output_that_is_gone_is_told(desk: Path, run: Callable[..., tuple[int, str]]) -> None:
+    assert run("ties.yaml", "out")[0] == 0
+    shutil.rmtree(desk / "out")
+    code, said = run("ties.yaml", "out")
+    assert code == 2 and f"{desk}/out: the run runs/merge-ties-" in said and "Write it again with --new" in said
+    assert run("ties.yaml", "out", "--new")[0] == 0 and (desk / "out").is_dir()
+
+
+def test_a_kill_between_an_adapters_name_and_the_runs_end(desk: Path) -> None:
+    for seed, name in enumerate(("lora1", "lora2")):
+        folders.write_lora(desk / name, desk / "base", seed=seed)
+    for out in ("out", None):
+        asked = spec(recipe=linear("lora1", "lora2"), out=out)
+        done = ikyoku.merge(asked, root=desk / "runs")
+        place = done.folder / done.result["out"]
+        before = {p.name: p.stat().st_ino for p in place.iterdir()}
+        assert set(before) == {"README.md", "adapter_config.json", "adapter_model.safetensors", "mergekit_config.yml"}
+        (done.folder / "status.json").write_text('{"state": "running"}', encoding="utf-8")
+        (done.folder / "summary.html").unlink()
+        again = ikyoku.merge(asked, root=desk / "runs")
+        assert {p.name: p.stat().st_ino for p in place.iterdir()} == before
+        assert not again.before and again.result | {"seconds": 0} == done.result | {"seconds": 0}
+        assert "rank 4; the merge is exact" in (done.folder / "summary.html").read_text(encoding="utf-8")
+    modules = list(read_records(done.folder / "modules.jsonl"))
+    assert [one["rank"] for one in modules] == [4] * 4 and all(one["lost"] == 0 for one in modules)
+
+
+def test_what_the_licences_want_goes_with_the_output(desk: Path) -> None:
+    text = "META LLAMA 3 COMMUNITY LICENSE AGREEMENT"
+    for name in ("base", "a"):
+        (desk / name / "LICENSE").write_text(text, encoding="utf-8")
+    (desk / "a" / "USE_POLICY.md").write_text("no", encoding="utf-8")
+    (desk / "b" / "Notice.txt").write_text("by b", encoding="utf-8")
+    ikyoku.merge(spec(recipe=_recipe(desk), out="out"), root=desk / "runs")
+    found = {p.relative_to(desk / "out" / "licences").as_posix() for p in (desk / "out" / "licences").rglob("*.*")}
+    assert found == {"a/USE_POLICY.md", "b/Notice.txt"}
+    assert (desk / "out" / "licences" / "base" / "LICENSE").read_text(encoding="utf-8") == text
+    assert "Meta Llama 3 is licensed under" in (desk / "out" / "NOTICE").read_text(encoding="utf-8")
+    card = (desk / "out" / "README.md").read_text(encoding="utf-8")
+    assert "lies in `licences/`" in card and str(desk) not in card
+    ikyoku.merge(spec(recipe=linear("out", "a"), out="next"), root=desk / "runs")
+    assert (desk / "next" / "licences" / "base" / "LICENSE").is_file(), "of a merge of a merge too"
+    folders.write_lora(desk / "lora", desk / "base")
+    (desk / "lora" / "LICENSE").write_text(text, encoding="utf-8")
+    ikyoku.merge(spec(recipe=linear("lora"), out="adapter"), root=desk / "runs")
+    assert {"NOTICE", "licences"} <= {p.name for p in (desk / "adapter").iterdir()}
+
+
 def test_another_run_does_not_take_a_finished_folder(desk: Path) -> None:
     ikyoku.merge(spec(recipe=_recipe(desk), out="out"), root=desk / "runs")
     with pytest.raises(ikyoku.IkyokuError, match="is there already and not empty"):

@@ -25,6 +25,7 @@ from ikyoku.merging.vocabulary import (
     union,
     union_tokenizer,
     vocabulary_of,
+    with_tokens,
 )
 
 TEXT = ["the lungs are clear", "no pleural effusion", "肺野に異常なし", "胸水を認めない", "心拡大はない"]
@@ -216,7 +217,7 @@ def test_a_union_tokenizer_knows_what_each_parent_added(tmp_path: Path) -> None:
     language = _trained("bytes", extra=["<|user|>", "<|end|>"])
     vision = _trained("bytes", extra=["<|end|>", "<image>", "<row>"])
     before = json.dumps(language, sort_keys=True)
-    made = union_tokenizer([language, vision], ["llm", "vlm"])
+    made = union_tokenizer([language, vision])
     assert json.dumps(language, sort_keys=True) == before
     assert vocabulary_of(made) == union([vocabulary_of(language), vocabulary_of(vision)])
     (tmp_path / "tokenizer.json").write_text(json.dumps(made), encoding="utf-8")
@@ -236,15 +237,41 @@ def test_a_parent_with_fewer_pieces_adds_nothing() -> None:
     last = list(fewer["model"]["vocab"])[-1]
     del fewer["model"]["vocab"][last]
     fewer["model"]["merges"].pop()
-    assert union_tokenizer([base, fewer], ["swallow", "llama"]) == base
+    assert union_tokenizer([base, fewer]) == base
 
 
-def test_tokenizers_with_other_pieces_are_refused() -> None:
-    base, japanese = _trained("bytes", texts=TEXT[:2]), _trained("bytes", texts=TEXT[2:])
-    with pytest.raises(ModelError) as caught:
-        union_tokenizer([base, japanese], ["llama", "swallow"])
-    assert "no tokenizer splits text as all parents do" in str(caught.value)
-    assert "swallow: " in str(caught.value)
-    assert "pieces that llama has not (" in str(caught.value)
-    with pytest.raises(ModelError, match="vlm: a Unigram model where llm has BPE"):
-        union_tokenizer([_trained("metaspace"), _trained("unigram")], ["llm", "vlm"])
+@pytest.mark.parametrize("kind", ["bytes", "metaspace"])
+def test_pieces_that_the_base_has_not_become_added_tokens(kind: str) -> None:
+    from tokenizers import Tokenizer
+
+    base, japanese = _trained(kind, texts=TEXT[:2]), _trained(kind, texts=[*TEXT[2:], "sign of edema"], extra=["<end>"])
+    made = union_tokenizer([base, japanese])
+    assert made["model"] == base["model"]
+    loaded = Tokenizer.from_str(json.dumps(made))
+    assert loaded.get_vocab() == union([vocabulary_of(base), vocabulary_of(japanese)])
+    alone_in = {piece: at for piece, at in loaded.get_vocab().items() if piece not in vocabulary_of(base)}
+    word = max((piece for piece in alone_in if piece.isascii() and piece.isalpha()), key=len)
+    assert len(alone_in) > 10 and len(word) > 2 and "<end>" in alone_in
+    assert loaded.encode(f"{word}<end>").ids[-2:] == [alone_in[word], alone_in["<end>"]]
+    settings_of = {entry["content"]: entry["special"] for entry in made["added_tokens"]}
+    assert settings_of["<end>"] and not settings_of[word]
+    if kind == "bytes":  # spelled in letters of its own: not found in a text, but written and decoded
+        piece = next(text for text in alone_in if "èĤº" in text)
+        assert not set(loaded.encode(TEXT[2]).ids) & set(alone_in.values())
+        assert "肺" in loaded.decode([alone_in[piece]])
+    else:
+        assert set(loaded.encode(TEXT[2]).ids) & set(alone_in.values())
+
+
+def test_a_model_of_another_kind_is_added_piece_by_piece() -> None:
+    base, other = _trained("metaspace"), _trained("unigram", texts=TEXT[2:])
+    assert vocabulary_of(union_tokenizer([base, other])) == union([vocabulary_of(base), vocabulary_of(other)])
+    with pytest.raises(ModelError, match="different systems"):
+        union_tokenizer([base, _trained("bytes")])
+
+
+def test_tokens_are_added_after_the_last(tmp_path: Path) -> None:
+    base = _trained("bytes", extra=["<image>"])
+    made = with_tokens(base, ["<|im_end|>", "<image>", "<|im_start|>", "<|im_end|>"])
+    size = len(vocabulary_of(base))
+    assert vocabulary_of(made) == vocabulary_of(base) | {"<|im_end|>": size, "<|im_start|>": size + 1}

@@ -126,3 +126,5 @@ def test_ranks_of_several_objectives_are_pareto_fronts() -> None:
     points = [(0.0, 0.0), (2.0, 1.0), (1.0, 2.0), (1.0, 1.0), (2.0, 1.0)]
     assert ranked(points) == [1, 2, 4, 3, 0]
     assert ranked([]) == []
+    for most in range(6):
+        assert ranked(points, most=most) == [1, 2, 4, 3, 0][:most]

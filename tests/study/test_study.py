@@ -277,7 +277,7 @@ def test_records_are_plain_and_the_best_comes_first(tmp_path: Path) -> None:
 def test_another_study_of_the_name_is_refused(tmp_path: Path) -> None:
     with open_study(tmp_path / "db", "test", SPACE, fingerprint="a"):
         pass
-    with pytest.raises(RunError, match="the study test there is another one: fingerprint differ"):
+    with pytest.raises(RunError, match=r"the study test there is another one: what the fitness depends on .* differ"):
         open_study(tmp_path / "db", "test", SPACE, fingerprint="b")
     other = Space((Parameter("weight.a", 0.0, 2.0), *SPACE.parameters[1:]))
     with pytest.raises(RunError, match="another one: space, seed differ"):
@@ -323,6 +323,7 @@ def test_settings_that_contradict_each_other(tmp_path: Path) -> None:
     [
         ("postgresql://me:geheim@db/evolve", "the address holds a password, which would be on record"),
         ("postgresql://me@db/evolve?password=geheim", "the address holds a password"),
+        ("postgresql://me@db/evolve?sslpassword=geheim", "the address holds a password"),
         ("mysql://me@db/evolve", "mysql is not supported. Give a path, sqlite:///FILE"),
         ("study.db", "not an address"),
         ("sqlite://", "a study is kept in a file"),
@@ -390,6 +391,22 @@ def test_a_journal_that_a_power_cut_left_unfinished(tmp_path: Path) -> None:
         search(study)
         assert _outcomes(study)[:4] == before
         assert study.finished == 6
+
+
+def test_a_journal_that_another_process_left_unfinished(tmp_path: Path) -> None:
+    """Its disk was full, say. Others go on, and what they write can be read."""
+    file = tmp_path / "journal"
+    with open_study(f"journal:{file}", "test", SPACE, trials=4, join=True, heartbeat=60.0) as study:
+        first = study.ask()
+        assert first
+        with file.open("a") as journal:
+            journal.write('{"op_code":4,"worker_')
+        assert study.tell(first, 0.5)
+        search(study)
+        before = _outcomes(study)
+    with open_study(f"journal:{file}", "test", SPACE, trials=4) as study:
+        assert study.done
+        assert _outcomes(study) == before
 
 
 def test_a_file_that_another_program_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ class AdapterMerge:
         worst = max(self.lost, key=lambda module: self.lost[module])
         return (
             f"{rank}; of the merged updates' squared norm {100 * self.mean_lost:.1f} % is lost by it on average, "
-            f"{100 * self.most_lost:.1f} % at most ({worst}). A larger rank loses less."
+            f"{100 * self.most_lost:.1f} % at most ({worst}). Models merged as BASE+ADAPTER lose none of it."
         )
 
 
@@ -184,7 +184,7 @@ def merge_adapters(
 
     check_free(out)
     check_room(out, plan.bytes)
-    whole = _whole(plan, device) if plan.method.whole_model else None
+    thresholds, majority = _whole(plan, device) if plan.method.whole_model else (None, None)
     updates: dict[str, LowRank] = {}
     lost: dict[str, float] = {}
     for done, module in enumerate(plan.modules, 1):
@@ -198,8 +198,8 @@ def merge_adapters(
             each=module.each,
             keys=module.keys,
             rank=module.rank,
-            thresholds=whole.thresholds if whole else None,
-            majority=whole.majority if whole else None,
+            thresholds=thresholds,
+            majority=majority,
         )
         if update.rank:
             updates[module.name] = update
@@ -339,16 +339,11 @@ def _widest(adapters: list[Adapter]) -> str:
     return next(iter(kinds)) if len(kinds) == 1 else "float32"
 
 
-@dataclass(frozen=True, slots=True)
-class _Whole:
-    """What a method that looks at the whole model at once must know: here of all adapted modules together."""
+def _whole(plan: AdapterPlan, device: str) -> tuple[list[float], float]:
+    """What a method that looks at the whole model at once must know, here of all adapted modules together.
 
-    thresholds: list[float]
-    majority: float
-
-
-def _whole(plan: AdapterPlan, device: str) -> _Whole:
-    """Counts the magnitudes in two passes over the updates, and elects the majority's sign in a third."""
+    The magnitudes are counted in two passes over the updates, and the majority's sign is elected in a third.
+    """
     from ikyoku.merging import MagnitudeCounter, elected
     from ikyoku.merging.jradievo import trim_rank, trim_threshold
     from ikyoku.merging.task_arithmetic import thinned
@@ -377,7 +372,7 @@ def _whole(plan: AdapterPlan, device: str) -> _Whole:
     for module in plan.modules:
         base, parents, numbers = _dense(plan, module, known, device)
         more += int(elected(plan.method, base, parents, numbers))
-    return _Whole(known, float((more > 0) - (more < 0)))
+    return known, float((more > 0) - (more < 0))
 
 
 def _dense(

@@ -44,7 +44,6 @@ def output_config(plan: MergePlan) -> dict[str, Any]:
     """
     into = plan.parents[plan.into]
     config = copy.deepcopy(into.config)
-    config.pop("_name_or_path", None)
     texts = [
         part for key in ("text_config", "llm_config", "language_config") if isinstance(part := config.get(key), dict)
     ]
@@ -57,6 +56,7 @@ def output_config(plan: MergePlan) -> dict[str, Any]:
                 part["vocab_size"] = size
     dtype = _dtype(plan)
     for part in _parts(config):
+        part.pop("_name_or_path", None)  # where its maker kept it
         for key in ("dtype", "torch_dtype"):
             if key in part:
                 part[key] = dtype

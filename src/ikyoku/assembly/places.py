@@ -59,7 +59,8 @@ def places(recipe: RecipeSpec, matched: Matched) -> Iterator[Place]:
                 stacked.add(at[0])
                 yield from _stacked([n for n in target.tensors if (layer_of(n) or ("", 0))[0] == at[0]], part)
         elif part.slices:
-            piece = part.slices[0 if "emb" in name or "wte" in name else -1]
+            before = any(word in name for word in ("emb", "wte", "wpe")) and "embed_out" not in name
+            piece = part.slices[0 if before else -1]
             yield Place(name, piece, _module(part), tuple((source, name) for source in piece.sources), 0.0)
         else:
             t = position(at[1], stacks[at[0]]) if at else 0.0

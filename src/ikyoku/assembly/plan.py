@@ -160,8 +160,9 @@ def read_inputs(plan: MergePlan, tensor: TensorPlan) -> tuple[torch.Tensor | Non
     Raises:
         ModelError: a file cannot be read.
     """
-    base = _read(plan, tensor.base) if tensor.base else None
-    return base, [_read(plan, one) for one in tensor.inputs]
+    held: dict[tuple[int, str], torch.Tensor] = {}
+    base = _read(plan, tensor.base, held) if tensor.base else None
+    return base, [_read(plan, one, held) for one in tensor.inputs]
 
 
 def unmerged_rows(plan: MergePlan, tensor: TensorPlan) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -260,11 +261,14 @@ def _one_trim(tensors: Iterable[TensorPlan]) -> Iterator[str]:
             return
 
 
-def _read(plan: MergePlan, one: Input) -> torch.Tensor:
+def _read(plan: MergePlan, one: Input, held: dict[tuple[int, str], torch.Tensor]) -> torch.Tensor:
+    """One input; where rows are aligned, every model's matrix is read for it, and kept in `held` for the next."""
     if one.rows is None:
         return _finite(plan.parents[one.parent], one.name)
-    matrices = [_finite(model, name) for model, name in zip(plan.parents, one.rows.names, strict=True)]
-    return one.rows.of(matrices, one.parent)
+    for place in enumerate(one.rows.names):
+        if place not in held:
+            held[place] = _finite(plan.parents[place[0]], place[1])
+    return one.rows.of([held[place] for place in enumerate(one.rows.names)], one.parent)
 
 
 def _finite(model: Checkpoint, name: str) -> torch.Tensor:
@@ -294,6 +298,9 @@ def _arranged(recipe: RecipeSpec, matched: Matched, vocabulary: Vocabulary, seed
     if faults:
         raise ModelError(together(dict.fromkeys(faults)))
     merged = sum(tensor.method is not None for tensor in tensors)
+    if not merged:
+        into = matched.models[matched.into].name
+        raise ModelError(f"the recipe merges no tensor of {into}: none of its models but {into} has what it names.")
     coverage = f"{merged} of {len(tensors)} tensors merged by {method.name}"
     if merged < len(tensors):
         coverage += f", {len(tensors) - merged} kept from {matched.models[matched.into].name}"

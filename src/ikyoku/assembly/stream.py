@@ -38,8 +38,11 @@ def memory_needed(plan: MergePlan) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     taken = []
     for tensor in plan.tensors:
-        read = plan.parents if tensor.inputs[0].rows else [plan.parents[one.parent] for one in tensor.inputs]
-        taken.append((len(read) + (tensor.base is not None) + 1) * tensor.bytes)
+        inputs = [*tensor.inputs, *([tensor.base] if tensor.base else [])]
+        read = sum(plan.parents[one.parent].tensors[one.name].bytes for one in inputs)
+        if rows := tensor.inputs[0].rows:  # beside the aligned matrices those of all models, as they are
+            read += sum(model.tensors[name].bytes for model, name in zip(plan.parents, rows.names, strict=True))
+        taken.append(read + tensor.bytes)
     largest = sorted(taken, reverse=True)[: min(cores, MOST_THREADS) + 1]
     return sum(largest) + max(tensor.bytes for tensor in plan.tensors) + _PROCESS
 

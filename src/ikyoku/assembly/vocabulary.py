@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Any
 from ikyoku.assembly.models import Matched, is_vision_language
 from ikyoku.checkpoints import Checkpoint, model_folder
 from ikyoku.errors import ModelError, SpecError, together
-from ikyoku.merging.vocabulary import MISSING, Alignment, align, aligned, alone, union, union_tokenizer, vocabulary_of
+from ikyoku.merging.vocabulary import (
+    MISSING,
+    Alignment,
+    align,
+    aligned,
+    alone,
+    spelling,
+    union,
+    union_tokenizer,
+    vocabulary_of,
+    with_tokens,
+)
 from ikyoku.specs.recipe import RecipeSpec, TokenizerSpec, TokenSpec
 
 if TYPE_CHECKING:
@@ -65,7 +76,8 @@ class Rows:
         """
         import torch
 
-        kept = alone(self.alignment)
+        named = {one.row for one in self.overrides}  # with a source of their own for the models that lack them
+        kept = {row: place for row, place in alone(self.alignment).items() if row not in named}
         values = {row: matrices[parent][source] for row, (parent, source) in kept.items()}
         for one in self.overrides:
             if one.force:
@@ -83,7 +95,7 @@ class Vocabulary:
     source: Path
     """The folder whose tokenizer files the output gets."""
     built: Mapping[str, Any] | None = field(default=None, repr=False)
-    """A tokenizer.json that is in no folder: that of all models together."""
+    """A tokenizer.json that is in no folder: of all models together, or with tokens that the recipe adds."""
     target: Mapping[str, int] = field(default_factory=dict, repr=False)
     """Token text -> id, where rows are aligned."""
     rows: Mapping[str, Rows] = field(default_factory=dict, repr=False)
@@ -123,19 +135,25 @@ def _by_rule(rule: TokenizerSpec, recipe: RecipeSpec, matched: Matched) -> Vocab
     vocabularies = [model.vocabulary() for model in models]
     base = matched.index(recipe.base_model) if recipe.base_model else None
     first = matched.into if is_vision_language(models[matched.into]) or base is None else base
-    built, folder = None, models[first].folder
+    built, folder, like, told = None, models[first].folder, first, []
     if rule.source == "union":
         order = [first, *(i for i in range(len(models)) if i != first)]
-        built = union_tokenizer([_tokenizer(models[i].folder) for i in order], [models[i].name for i in order])
         target = union([vocabularies[i] for i in order])
-        built = None if target == vocabularies[first] else built
-        like = first
+        if target != vocabularies[first]:
+            tokenizers = [_tokenizer(models[i].folder) for i in order]
+            built, told = union_tokenizer(tokenizers), _told(tokenizers, [models[i].name for i in order])
     elif rule.source == "base" or rule.source in {model.name for model in models}:
         like = first if rule.source == "base" and base is None else matched.index(_named(rule.source, recipe))
         folder, target = models[like].folder, vocabularies[like]
     else:
-        folder, like = model_folder(rule.source), first
+        folder = model_folder(rule.source)
         target = vocabulary_of(_tokenizer(folder))
+    if new := [token for token in rule.tokens if token not in target]:
+        built = with_tokens(built or _tokenizer(folder), new)
+        target = vocabulary_of(built)
+        told.append(f"{_counted(new, 'token')} of tokenizer.tokens that no model has, added to the vocabulary")
+    if built:
+        _check_ids(built, target)
     rows, text = {}, ""
     for name in models[matched.into].tensors:
         if name.split(".")[-2:-1] and name.split(".")[-2] in _ROWS:
@@ -143,7 +161,7 @@ def _by_rule(rule: TokenizerSpec, recipe: RecipeSpec, matched: Matched) -> Vocab
             if made is not None:
                 rows[name] = made
                 text = text or made.alignment.coverage([model.name for model in models])
-    return Vocabulary(folder, built, target, rows, text)
+    return Vocabulary(folder, built, target, rows, ". ".join(part for part in (text, *told) if part))
 
 
 def _rows(
@@ -179,8 +197,6 @@ def _override(
 ) -> _Override:
     """The place that a recipe names for one token's row."""
     target, matched, vocabularies, counts = known
-    if token not in target:
-        raise SpecError(f"tokenizer.tokens: {token!r} is not in the output's vocabulary. Add it to a model first.")
     source = spec.source
     if source is None or (isinstance(source, dict) and source.get("kind") == "zero"):
         return _Override(target[token], None, 0, spec.force)
@@ -236,6 +252,45 @@ def _refuse(different: Sequence[Checkpoint], into: Checkpoint) -> None:
         f"{together(faults)}\nSay in the recipe whose tokenizer the output has: `tokenizer: {{source: union}}`, "
         "`{source: base}` or `{source: MODEL}`; rows are then matched by the tokens' text."
     )
+
+
+def _told(tokenizers: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """What becomes of the pieces that the first tokenizer has no merges or scores for, one sentence for each model."""
+    known = set(vocabulary_of(tokenizers[0]))
+    found = []
+    for tokenizer, name in zip(tokenizers[1:], names[1:], strict=True):
+        extra = {entry["content"] for entry in tokenizer.get("added_tokens") or ()}
+        pieces = [text for text in vocabulary_of(tokenizer) if text not in known and text not in extra]
+        if pieces:
+            bytes_ = spelling(vocabulary_of(tokenizer)) == "byte-level"
+            found.append(
+                f"{_counted(pieces, 'piece')} of {name} that {names[0]} does not have, added as whole tokens: they are "
+                "found in a text before the rest is split, so that it is split as by neither"
+                + ("; those that begin with a space or are not plain ASCII are never found, only written" * bytes_)
+            )
+        known.update(pieces)
+    return found
+
+
+def _counted(texts: Sequence[str], what: str) -> str:
+    shown = ", ".join(map(repr, texts[:3]))
+    return f"{len(texts):,} {what}{'s' * (len(texts) != 1)} ({shown}{', …' * (len(texts) > 3)})"
+
+
+def _check_ids(built: Mapping[str, Any], target: Mapping[str, int]) -> None:
+    """Refuses a vocabulary that the tokenizers library would number in another way than the rows are."""
+    from tokenizers import Tokenizer
+
+    try:
+        found = Tokenizer.from_str(json.dumps(built)).get_vocab(with_added_tokens=True)
+    except Exception as error:  # the library raises nothing more special
+        raise ModelError(f"tokenizer: the tokens of all models make no tokenizer: {error}. Name one model's.") from None
+    if found != target:
+        wrong = next(token for token in target if found.get(token) != target[token])
+        raise ModelError(
+            f"tokenizer: {wrong!r} would be token {found.get(wrong)} where its row is {target[wrong]}: the vocabulary "
+            "that the others are added to has gaps. Name one model's tokenizer (`tokenizer: {source: MODEL}`)."
+        )
 
 
 def _tokenizer(folder: Path) -> dict[str, Any]:

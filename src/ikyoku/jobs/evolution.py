@@ -47,7 +47,7 @@ class Evolution:
 
     @property
     def fingerprint(self) -> str:
-        """The hash of all that a candidate's fitness depends on: a study holds it, and others cannot join.
+        """The hash of what is searched, as far as the spec tells: a study holds it, and others cannot join.
 
         It covers the spec but for the storage's address, which may differ between machines, and the questions.
         """

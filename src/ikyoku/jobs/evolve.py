@@ -49,13 +49,17 @@ def inputs(spec: EvolveSpec) -> dict[str, Path]:
 def evolve(spec: EvolveSpec, run: Run) -> dict[str, Any]:
     """Searches, chooses, tests and writes the winner, from where an interrupted run stood; returns the run's result."""
     ready = evolution(spec)
+    joint = spec.search.storage is not None
+    if joint:  # a database that does not answer, or holds another study, is told before anything is asked
+        for search in searches(ready):
+            opened(ready, search, run, join=True).close()
     systems = Systems(ready, run)
     compared = finals.baselines(ready, systems)
     run.rewrite("items", _items(ready))
     choices: dict[str, dict[str, Any]] = {}
     histories: list[dict[str, Any]] = []
     for search in searches(ready):
-        with opened(ready, search, run, join=spec.search.storage is not None) as study:
+        with opened(ready, search, run, join=joint) as study:
             carry_out(ready, search, study, systems, run)
             choices[search.label] = finals.chosen(ready, search, study, systems)
             histories.append(_history(ready, search, study, run) | choices[search.label])

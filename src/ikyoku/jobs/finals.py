@@ -7,6 +7,7 @@ how good it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -55,16 +56,13 @@ def chosen(evolution: Evolution, search: Search, study: Study, systems: Systems)
     """Returns the finalists of a search and which of them won on all development questions, the held-out ones too.
 
     Of equals wins the one that was better in the search. They are asked all questions anew, so that nothing depends on
-    which machine evaluated them before. With several objectives they are of the Pareto front.
+    which machine evaluated them before.
 
     Raises:
         ModelError: no candidate was evaluated to the end.
     """
     found = []
-    best_front = set(front(study.records())) if len(evolution.spec.objectives) > 1 else None
-    for record in study.best(evolution.spec.finalists):
-        if best_front is not None and record["number"] not in best_front:
-            continue
+    for record in _finalists(evolution, study):
         model = systems.of_recipe(evolution.recipe(record["values"]))
         with suppress(ModelError):  # a likelihood that is no number, on a held-out question
             asked = _on_development(evolution, systems, f"{search.label} {record['number']}", model)
@@ -75,6 +73,19 @@ def chosen(evolution: Evolution, search: Search, study: Study, systems: Systems)
         )
     best = max(found, key=lambda one: one["all"])
     return {"finalists": found, "winner": best["number"], "values": best["values"]}
+
+
+def _finalists(evolution: Evolution, study: Study) -> list[dict[str, Any]]:
+    """The records of the best candidates; with several objectives those of the Pareto front, by the weighted mean."""
+    spec = evolution.spec
+    if len(spec.objectives) == 1:
+        return study.best(spec.finalists)
+    records = study.records()
+
+    def mean(number: int) -> float:
+        return math.fsum(f.weight * value for f, value in zip(spec.fitness, records[number]["fitness"], strict=True))
+
+    return [records[number] for number in sorted(front(records), key=mean, reverse=True)[: spec.finalists]]
 
 
 def ablation(evolution: Evolution, choice: Mapping[str, Any], systems: Systems) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ def inputs(spec: MergeSpec) -> dict[str, Path]:
         return merge_adapters.inputs(spec)
     plan = _plan(spec)
     _device(spec)
-    if spec.out and not may_be_ours(out := _out(spec, Path())):
+    if spec.out and not may_be_ours(spec, out := _out(spec, Path())):
         check_free(out)
         check_room(out, plan.bytes)
     found = {part: model_folder(part) for model in plan.parents for part in model_reference(model.name) if part}

@@ -28,7 +28,7 @@ from ikyoku.specs import MergeSpec
 def inputs(spec: MergeSpec) -> dict[str, Path]:
     """Returns the adapters' folders, after checking them."""
     plan = _plan(spec)
-    if spec.out and not may_be_ours(out := _out(spec, Path())):
+    if spec.out and not may_be_ours(spec, out := _out(spec, Path())):
         check_free(out)
         check_room(out, plan.bytes)
     return {str(Path(adapter.name)): adapter.folder for adapter in _adapters(plan)}

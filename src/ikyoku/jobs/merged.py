@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ikyoku.licences import combined
 from ikyoku.model_card import CardParent
+from ikyoku.recipe import recipe_yaml
 from ikyoku.runs import Run, sha256_of
 from ikyoku.specs import MergeSpec
 
@@ -19,9 +20,12 @@ def output_folder(spec: MergeSpec, run: Path, kind: str) -> Path:
     return Path(spec.out).expanduser() if spec.out else run / "artifact" / kind
 
 
-def may_be_ours(out: Path) -> bool:
+def may_be_ours(spec: MergeSpec, out: Path) -> bool:
     """Returns whether an output that is there may be that of this very spec: its run will tell."""
-    return (out / RECIPE).is_file()
+    try:
+        return (out / RECIPE).read_text(encoding="utf-8") == recipe_yaml(spec.recipe)
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def is_written(run: Run, out: Path) -> bool:

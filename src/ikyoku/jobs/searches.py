@@ -6,12 +6,14 @@ whichever process evaluated it and whenever that was interrupted.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ikyoku.errors import ModelError, SpecError
+from ikyoku.errors import ModelError, RunError, SpecError
 from ikyoku.jobs.evolution import Evolution
 from ikyoku.jobs.fitness import ask
 from ikyoku.jobs.systems import Systems
@@ -59,19 +61,31 @@ def opened(evolution: Evolution, search: Search, run: Run, *, join: bool) -> Stu
         metrics=names,
         prune=asked.prune,
         first=uniform(evolution.space),
-        fingerprint=evolution.fingerprint,
+        fingerprint=f"{evolution.fingerprint}{_content(run)}",
         join=join,
     )
+
+
+def _content(run: Run) -> str:
+    """The hash of the weights and of every other file, taken when the run began: whoever joins has the same."""
+    record = json.loads((run.folder / "provenance.json").read_text(encoding="utf-8"))
+    files = [item for entries in record["files"].values() for item in entries.items()]
+    kept = {entry["sha256"] for name, entry in files if not name or name.endswith(".safetensors")}
+    return hashlib.sha256("".join(sorted(kept)).encode()).hexdigest()[:16]
 
 
 def carry_out(evolution: Evolution, search: Search, study: Study, systems: Systems, run: Run) -> None:
     """Evaluates candidates until the budget is used, by this process and those that joined.
 
     Raises:
-        RunError: too many candidates in a row failed.
+        RunError: too many candidates in a row failed, or the study is not the one that the run began.
     """
-    written = _record(evolution, search, study, run, sum(1 for _ in lines_of(run, search)))
+    kept = list(lines_of(run, search))
+    _check_kept(kept, study, evolution.spec.search.storage or STORAGE)
+    written = _record(evolution, search, study, run, len(kept))
     _tell_progress(search, study, run)
+    if not study.done:
+        _ = systems.live  # before a candidate is begun: what keeps it from being loaded is no fault of a candidate's
     while (candidate := study.ask()) is not None:
         _evaluate(evolution, study, candidate, systems)
         written = _record(evolution, search, study, run, written)
@@ -84,7 +98,7 @@ def _evaluate(evolution: Evolution, study: Study, candidate: Candidate, systems:
     fitness, spec = evolution.fitness, evolution.spec
     items, shares = fitness.search, fitness.shares(fitness.search)
     scores: list[float] = []
-    live = systems.live  # what keeps it from being loaded is no fault of a candidate's
+    live = systems.live
     try:
         model = live.become(evolution.merge_plan(evolution.recipe(candidate.values)))
         for judged in ask(model, items, batch_size=spec.batch_size, max_new_tokens=spec.max_new_tokens):
@@ -100,6 +114,20 @@ def _evaluate(evolution: Evolution, study: Study, candidate: Candidate, systems:
         return
     means = [mean for mean in fitness.means(items, scores) if mean is not None]
     study.tell(candidate, means if len(spec.objectives) > 1 else fitness.value(items, scores))
+
+
+def _check_kept(kept: Sequence[Mapping[str, Any]], study: Study, storage: str) -> None:
+    """Refuses to go on with a run whose candidates are not those of the study.
+
+    Raises:
+        RunError: naming the storage.
+    """
+    records = study.records()[: len(kept)]
+    if [line["values"] for line in kept] != [record["values"] for record in records]:
+        raise RunError(
+            f"{storage}: the study there is not the one that this run began: candidates that the run has on record are "
+            "not in it. Bring it back, or start another run with --new."
+        )
 
 
 def _record(evolution: Evolution, search: Search, study: Study, run: Run, written: int) -> int:

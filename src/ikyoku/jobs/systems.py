@@ -59,8 +59,9 @@ class Systems:
                 torch.cuda.empty_cache()
 
     def of_recipe(self, recipe: RecipeSpec) -> Callable[[], LocalModel]:
-        """Returns how the live model becomes a recipe's merge."""
-        return lambda: self.live.become(self.evolution.merge_plan(recipe))
+        """Returns how the live model becomes a recipe's merge; asked for twice in a row, it is written once."""
+        plan = self.evolution.merge_plan(recipe)
+        return lambda: self.live.become(plan)
 
     def of_folder(self, path: str, adapter: str | None = None) -> Callable[[], LocalModel]:
         """Returns how a model of its own is loaded; the live one is freed."""

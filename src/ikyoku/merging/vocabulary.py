@@ -13,9 +13,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ikyoku.errors import ModelError, together
+from ikyoku.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -220,52 +221,64 @@ def check_spellings(vocabularies: Iterable[Vocabulary]) -> None:
         )
 
 
-def union_tokenizer(tokenizers: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
-    """Returns the tokenizer.json that has the tokens of all parents: the first one's, with the others' added tokens.
+def union_tokenizer(tokenizers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the tokenizer.json that has the tokens of all parents: the first one's, with what the others add.
 
-    Text is split as the first parent splits it. Added tokens come in the order and with the ids of `union`, and keep
-    the settings they have where they are first found.
+    Text is split as the first parent splits it. Tokens that others add come in the order and with the ids of `union`;
+    added tokens keep the settings they have where they are first found, and pieces of another parent's model, for
+    which the first has no merges or scores, become added tokens too: see `with_tokens`.
 
     Args:
         tokenizers: the parents' tokenizer.json, the base's first; not changed.
-        names: the parents, for messages.
 
     Raises:
-        ModelError: a parent whose model has pieces that the base's has not: with other pieces go other merges, and no
-            one tokenizer splits text as both do.
+        ModelError: vocabularies that spell their tokens in different systems.
 
     >>> base = {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "added_tokens": []}
     >>> image = {"id": 1, "content": "<image>", "special": True}
-    >>> union_tokenizer([base, base | {"added_tokens": [image]}], ["llm", "vlm"])["added_tokens"]
+    >>> union_tokenizer([base, base | {"added_tokens": [image]}])["added_tokens"]
     [{'id': 1, 'content': '<image>', 'special': True}]
     """
     first, *others = tokenizers
-    known = vocabulary_of(first)
-    check_spellings([vocabulary_of(tokenizer) for tokenizer in tokenizers])
-    faults = []
-    for tokenizer, name in zip(others, names[1:], strict=True):
-        pieces = [piece for piece in _pieces(tokenizer) if piece not in known]
-        kind, wanted = (one["model"].get("type") for one in (tokenizer, first))
-        if kind != wanted:
-            faults.append(f"{name}: a {kind} model where {names[0]} has {wanted}")
-        elif pieces:
-            shown = ", ".join(map(repr, pieces[:3]))
-            faults.append(f"{name}: {len(pieces)} pieces that {names[0]} has not ({shown}{', …' * (len(pieces) > 3)})")
-    if faults:
-        raise ModelError(
-            f"no tokenizer splits text as all parents do:\n{together(faults)}\nTake the tokenizer of the parent with "
-            "the larger vocabulary (`tokenizer: {source: MODEL}`); its rows are then kept from it."
-        )
     result = copy.deepcopy(dict(first))
-    added = result.setdefault("added_tokens", [])
-    there = {entry["content"] for entry in added}
+    there = {entry["content"] for entry in first.get("added_tokens") or ()}
+    known = vocabulary_of(first)
     ids = union([vocabulary_of(tokenizer) for tokenizer in tokenizers])
+    more: dict[str, Mapping[str, Any]] = {}
     for tokenizer in others:
-        for entry in sorted(tokenizer.get("added_tokens") or (), key=lambda e: int(e["id"])):
-            if entry["content"] not in there:
-                there.add(entry["content"])
-                added.append({**entry, "id": ids[entry["content"]]})
+        own = {entry["content"]: entry for entry in tokenizer.get("added_tokens") or ()}
+        more |= {text: entry for text, entry in own.items() if text not in there and text not in more}
+        more |= {text: _PLAIN for text in _pieces(tokenizer) if text not in known and text not in more}
+    entries = [{**entry, "id": ids[text], "content": text} for text, entry in more.items()]
+    result["added_tokens"] = [*(result.get("added_tokens") or ()), *sorted(entries, key=lambda entry: int(entry["id"]))]
     return result
+
+
+def with_tokens(tokenizer: Mapping[str, Any], texts: Iterable[str]) -> dict[str, Any]:
+    """Returns a tokenizer.json with more added tokens, which take the ids after its last.
+
+    An added token is found wherever its text stands, before the rest of the text is split. The text is that of a
+    document: a piece that a byte-level tokenizer spells in letters of its own (Ġ for a space, æĹ¥ for 日) is not found,
+    but a model can write it, and it is decoded.
+
+    >>> with_tokens({"model": {"vocab": {"a": 0}}}, ["<|im_start|>"])["added_tokens"][0]["id"]
+    1
+    """
+    result = copy.deepcopy(dict(tokenizer))
+    known = vocabulary_of(tokenizer)
+    following = max(known.values(), default=-1) + 1
+    new = [text for text in dict.fromkeys(texts) if text not in known]
+    result["added_tokens"] = [
+        *(result.get("added_tokens") or ()),
+        *({**_PLAIN, "id": following + at, "content": text} for at, text in enumerate(new)),
+    ]
+    return result
+
+
+_PLAIN: Mapping[str, Any] = MappingProxyType(
+    {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": False}
+)
+"""The settings of a token that is added by its text alone."""
 
 
 def vocabulary_of(tokenizer: Mapping[str, Any]) -> dict[str, int]:

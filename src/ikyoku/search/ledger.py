@@ -103,10 +103,10 @@ def slots(trials: Iterable[Trial]) -> list[Slot]:
     return found
 
 
-def ranked(points: Sequence[Sequence[float]]) -> list[int]:
+def ranked(points: Sequence[Sequence[float]], *, most: int | None = None) -> list[int]:
     """Returns the order of points from best to worst, where more is better; of several numbers, by Pareto fronts.
 
-    In a front, and among equals, the earlier comes first.
+    In a front, and among equals, the earlier comes first. With `most`, only so many are found.
 
     >>> ranked([(1.0,), (3.0,), (2.0,)])
     [1, 2, 0]
@@ -114,13 +114,13 @@ def ranked(points: Sequence[Sequence[float]]) -> list[int]:
     [1, 2, 0]
     """
     if points and len(points[0]) == 1:
-        return sorted(range(len(points)), key=lambda i: (-points[i][0], i))
+        return sorted(range(len(points)), key=lambda i: (-points[i][0], i))[:most]
     left, order = list(range(len(points))), list[int]()
-    while left:
-        front = [i for i in left if not any(_beats(points[j], points[i]) for j in left)]
-        order += front
-        left = [i for i in left if i not in set(front)]
-    return order
+    while left and (most is None or len(order) < most):
+        front = {i for i in left if not any(_beats(points[j], points[i]) for j in left)}
+        order += sorted(front)
+        left = [i for i in left if i not in front]
+    return order[:most]
 
 
 def _beats(a: Sequence[float], b: Sequence[float]) -> bool:

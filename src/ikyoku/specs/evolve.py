@@ -14,6 +14,10 @@ from ikyoku.specs.base import Flag, Integer, Label, Name, Number, Spec
 from ikyoku.specs.exams import ExamSpec
 from ikyoku.specs.formats import FormatName
 
+_ADDRESS = r"(postgresql\+psycopg://|sqlite:///|journal:)."
+_UNSAFE = r"^postgresql[^:]*://(?:[^:/@]*:[^@]*@|.*[?&]\w*password=)"
+"""With a password: between the first colon and an @, as SQLAlchemy reads it, or among the options."""
+
 
 class CandidateParentSpec(Spec):
     """A model whose task vector takes part in the search."""
@@ -92,7 +96,7 @@ class SearchSpec(Spec):
     prune: Flag = True
     """Stop a candidate that is clearly worse than the best on the questions asked so far (Wilcoxon signed rank). Of no
     effect where every fitness is an objective of its own."""
-    storage: str | None = Field(default=None, pattern=r"^(postgresql\+psycopg://|sqlite:///|journal:).+$")
+    storage: str | None = None
     """Database of the study: postgresql+psycopg://…, sqlite:///…, or journal:FILE; by default SQLite in the run
     folder. Several machines join through PostgreSQL. A password is not written here: see docs/how-to-evolve.md."""
     random_baseline: Flag = True
@@ -158,7 +162,10 @@ class EvolveSpec(Spec):
                 yield f"space.{key}: found {low:g} to {high:g}; wanted the lower bound first{within}."
         if self.space.preset == "jradievo" and self.method != "jradievo":
             yield f"space.preset: jradievo searches the method jradievo, found method: {self.method}. Set method too."
-        if re.match(r"[\w+]+://[^/@]*:[^/@]+@", self.search.storage or ""):
+        address = self.search.storage
+        if address is not None and not re.match(_ADDRESS, address):  # not repeated: it may hold a password
+            yield "search.storage: wanted postgresql+psycopg://USER@HOST/DATABASE, sqlite:///FILE or journal:FILE."
+        elif address is not None and re.search(_UNSAFE, address):
             yield (
                 "search.storage: holds a password, which the run folder would keep. Leave it out; it is taken from "
                 "the variable PGPASSWORD or the file ~/.pgpass."

@@ -36,4 +36,4 @@ class MergeSpec(Spec):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the arithmetic runs."""
     trust_remote_code: Flag = False
-    """Read parents whose config needs Python code that comes with the model."""
+    """Take along Python code that comes with the model that the output is built on. Merging runs none of it."""

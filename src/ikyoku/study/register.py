@@ -135,14 +135,14 @@ def _twins(mine: Slot, other: Slot) -> bool:
 def record_of(slot: Slot) -> dict[str, Any]:
     """Returns what is known of a candidate, as plain values; see `ikyoku.study.Study.records`."""
     outcome, trial = slot.outcome, slot.trial
-    took = (trial.datetime_complete - trial.datetime_start).total_seconds() if slot.finished else None
+    took = (trial.datetime_complete - trial.datetime_start).total_seconds() if slot.finished else 0.0
     reason = outcome.get("reason", f"{len(slot.attempts)} processes died over it") if slot.state == "fail" else None
     return {
         "number": slot.number,
         "values": slot.values,
         "fitness": list(trial.values) if slot.state in ("complete", "pruned") else None,
         "state": slot.state,
-        "seconds": took,
+        "seconds": max(took, 0.0) if slot.finished else None,  # another machine's clock may have ended it
         "worker": trial.system_attrs[WORKER],
         "attempts": len(slot.attempts),
         "reason": reason,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 KINDS = "a path, sqlite:///FILE, journal:FILE, or postgresql+psycopg://USER@HOST/DATABASE"
 _PORT = 5432
 _PATIENCE = 60.0  # seconds that SQLite waits for another process's transaction
+_LOST = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+# libpq's, in seconds, the last in ms: a cable that was pulled is an error within a minute, by default it is hours
 _ATTEMPTS = 8  # several processes may create the tables of one database at the same time
 _ELSEWHERE = ("service", "hostaddr")  # of libpq: they lead to a host that stands somewhere else
 
@@ -60,7 +62,7 @@ class Storage:
             self._engine.dispose()
 
 
-def open_storage(storage: str | Path, *, alone: bool = True) -> Storage:
+def open_storage(storage: str | Path) -> Storage:
     """Returns an opened storage; a file that is not there is made.
 
     A database beside this machine is declared to the network guard, and connected to at the address that the guard has
@@ -69,7 +71,6 @@ def open_storage(storage: str | Path, *, alone: bool = True) -> Storage:
 
     Args:
         storage: a path or an address; see `KINDS`.
-        alone: whether nobody else uses it now. Then a line that a power cut left unfinished in a journal is dropped.
 
     Raises:
         SpecError: no address of a storage, or one with a password in it.
@@ -79,7 +80,7 @@ def open_storage(storage: str | Path, *, alone: bool = True) -> Storage:
     if isinstance(storage, Path):
         return _sqlite(storage)
     if storage.startswith("journal:"):
-        return _journal(Path(storage.removeprefix("journal:")), alone=alone)
+        return _journal(Path(storage.removeprefix("journal:")))
     url = _url(storage)
     if url.drivername.startswith("sqlite"):
         return _sqlite(Path(url.database or ""))
@@ -94,7 +95,7 @@ def _url(text: str) -> URL:
         url = make_url(text)
     except (ArgumentError, ValueError):
         raise SpecError(f"storage: not an address. Give {KINDS}.") from None
-    if url.password is not None or "password" in url.query:
+    if url.password is not None or any("password" in key.lower() for key in url.query):
         raise SpecError("storage: the address holds a password, which would be on record. Use PGPASSWORD or ~/.pgpass.")
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         if not url.database or url.database == ":memory:":
@@ -137,7 +138,7 @@ def _postgresql(url: URL) -> Storage:
         raise SpecError(f"storage: {named[0]} is set, by the address or as PG{named[0].upper()}: name the host itself")
     hosts = url.query.get("host") or url.host or os.environ.get("PGHOST") or ""
     host = hosts if isinstance(hosts, str) else ",".join(hosts)
-    arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "ikyoku"}
+    arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "ikyoku", **_LOST}
     if "," in host:
         raise SpecError(f"storage: {shown}: several hosts; name one")
     if host and not host.startswith(("/", "@")):  # what is neither is a name or an address: not a socket's file
@@ -170,13 +171,11 @@ def _database(address: str, shown: str, more: Mapping[str, Any]) -> tuple[BaseSt
     raise AssertionError
 
 
-def _journal(path: Path, *, alone: bool) -> Storage:
+def _journal(path: Path) -> Storage:
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
     _quiet()
     _check_folder(path)
-    if alone and path.is_file():
-        _drop_unfinished_line(path)
     try:
         return Storage(str(path), JournalStorage(JournalFileBackend(str(path), lock_obj=_Lock(path))))
     except (OSError, ValueError, KeyError, AssertionError) as error:
@@ -184,16 +183,25 @@ def _journal(path: Path, *, alone: bool) -> Storage:
 
 
 class _Lock:
-    """A lock that the system releases when its process dies; those of Optuna stay for half a minute."""
+    """A lock that the system releases when its process dies; those of Optuna stay for half a minute.
+
+    Lines are written under it alone. So one that is not finished when it is acquired will never be: a power cut or a
+    full disk ended it, and what is appended to it would make the journal unreadable for all. It is dropped.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path.with_name(f".{path.name}.lock")
+        self._journal, self._path = path, path.with_name(f".{path.name}.lock")
         self._open: int | None = None
 
     def acquire(self) -> bool:
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(handle, fcntl.LOCK_EX)
         self._open = handle
+        try:
+            _drop_unfinished_line(self._journal)
+        except BaseException:
+            self.release()
+            raise
         return True
 
     def release(self) -> None:
@@ -204,9 +212,12 @@ class _Lock:
 
 def _drop_unfinished_line(path: Path) -> None:
     with path.open("rb+") as file:
-        content = file.read()
-        if content and not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)
+        if not file.seek(0, os.SEEK_END):
+            return
+        file.seek(-1, os.SEEK_END)
+        if file.read() != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _check_folder(path: Path) -> None:

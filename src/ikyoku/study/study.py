@@ -16,7 +16,6 @@ best's value less its lead on the same questions, as the first questions may be 
 from __future__ import annotations
 
 import time
-import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -32,13 +31,13 @@ from ikyoku.search.pruning import Rival
 from ikyoku.search.samplers import Direction, Sampler, SamplerName, sampler_of
 from ikyoku.search.space import Space
 from ikyoku.study.register import Register, record_of, tried_of
-from ikyoku.study.storages import Storage, open_storage
+from ikyoku.study.settings import check_settings
+from ikyoku.study.storages import open_storage
 
 Outcome = Literal["complete", "pruned", "fail"]
 
 MOST_FAILURES = 10
 """So many candidates in a row may fail."""
-_SETTINGS = "ikyoku"
 
 
 class Candidate:
@@ -199,7 +198,7 @@ class Study:
         whole = [r for r in self.records() if r["state"] == "complete" and r["duplicate_of"] is None]
         signs = [1 if direction == "maximize" else -1 for direction in self.directions]
         points = [[sign * value for sign, value in zip(signs, r["fitness"], strict=True)] for r in whole]
-        return [whole[index] for index in ranked(points)[:k]]
+        return [whole[index] for index in ranked(points, most=k)]
 
     def records(self) -> list[dict[str, Any]]:
         """Returns what is known of each candidate, in order.
@@ -338,7 +337,7 @@ def open_study(
     if sampler == "cmaes" and len(directions) > 1:
         raise SpecError("search.sampler: cmaes searches for one objective; take nsga2, tpe or random for several")
     proposer = sampler_of(sampler, space, seed=seed, directions=directions, trials=trials, first=first)
-    opened = open_storage(storage, alone=not join)
+    opened = open_storage(storage)
     try:
         with opened.talking():
             study = optuna.create_study(
@@ -355,7 +354,7 @@ def open_study(
                 "first": None if first is None else dict(first),
                 "fingerprint": fingerprint,
             }
-            _check_settings(opened, study, settings)
+            check_settings(opened, study, settings)
             identity = opened.optuna.get_study_id_from_name(name)
         register = Register(opened, identity, space, heartbeat=heartbeat if join else None)
     except BaseException:
@@ -371,26 +370,3 @@ def open_study(
         join=join,
         pause=min(heartbeat, 1.0),
     )
-
-
-def _check_settings(storage: Storage, study: Any, settings: Mapping[str, Any]) -> None:
-    """Writes a new study's settings, or compares those of an old one.
-
-    Raises:
-        RunError: they differ.
-    """
-    import optuna
-
-    kept = study.user_attrs.get(_SETTINGS)
-    if kept is None and not study.trials:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(list(settings["metrics"]))
-        study.set_user_attr(_SETTINGS, dict(settings))
-        return
-    changed = [key for key in settings if not isinstance(kept, dict) or kept.get(key) != settings[key]]
-    if changed:
-        raise RunError(
-            f"{storage.shown}: the study {study.study_name} there is another one: {', '.join(changed)} differ. "
-            "Give this one another name or another storage, or the settings of that one."
-        )
