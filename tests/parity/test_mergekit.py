@@ -31,7 +31,7 @@ import pytest
 
 import ikyoku
 from ikyoku.assembly.plan import plan_merge, read_inputs
-from ikyoku.errors import ModelError
+from ikyoku.checkpoints import Checkpoint, open_checkpoint
 from ikyoku.merging import merge_tensor
 from ikyoku.specs.recipe import RecipeSpec
 
@@ -333,30 +333,39 @@ def test_dare_without_rescaling_keeps_values_as_they_are(merging: Merging) -> No
     assert all(0.2 < kept / count < 0.4 for kept, count in shares.values()), shares
 
 
-def test_a_union_of_tokenizers_that_split_otherwise_is_refused(families: Callable[[str], Path], tmp_path: Path) -> None:
-    """mergekit makes added tokens of another model's pieces; they then cut out of words what its merges would not."""
+def test_a_union_makes_added_tokens_of_other_pieces(families: Callable[[str], Path], tmp_path: Path) -> None:
+    """As mergekit does: whether a model has a token as a piece of its own or as an added one changes no row."""
     models = {model: tmp_path / model for model in ("base", "a")}
     for model, folder in models.items():
         folder.mkdir()
         for path in (families("words") / model).iterdir():
             (folder / path.name).symlink_to(path)
+    recipe = RecipeSpec.model_validate(
+        {
+            "merge_method": "task_arithmetic",
+            "base_model": str(models["base"]),
+            "models": [{"model": str(models["a"]), "parameters": {"weight": 0.5}}],
+            "tokenizer_source": "union",
+        }
+    )
+
+    def merged(name: str) -> tuple[Checkpoint, str]:
+        ikyoku.merge(ikyoku.MergeSpec(recipe=recipe, out=str(tmp_path / name)), root=tmp_path / name[:1])
+        card = (tmp_path / name / "README.md").read_text(encoding="utf-8")
+        return open_checkpoint(str(tmp_path / name)), card.replace("\\", "")
+
+    added, card = merged("as-added-tokens")
+    assert "added as whole tokens" not in card
     path = models["a"] / "tokenizer.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     content["added_tokens"], extra = content["added_tokens"][:3], content["added_tokens"][3:]
     content["model"]["vocab"] |= {each["content"]: each["id"] for each in extra}
     path.unlink()
     path.write_text(json.dumps(content), encoding="utf-8")
-    recipe = RecipeSpec.model_validate(
-        {
-            "merge_method": "task_arithmetic",
-            "base_model": str(models["base"]),
-            "models": [{"model": str(models["a"]), "parameters": {"weight": 1.0}}],
-            "tokenizer_source": "union",
-        }
-    )
-    with pytest.raises(ModelError, match="8 pieces"):
-        ikyoku.merge(ikyoku.MergeSpec(recipe=recipe, out=str(tmp_path / "out")), root=tmp_path / "runs")
-    assert not (tmp_path / "out").exists()
+    pieces, card = merged("pieces")
+    assert f"{len(extra)} pieces (" in card and "of a that base does not have, added as whole tokens" in card
+    assert pieces.vocabulary() == added.vocabulary() and pieces.tensors.keys() == added.tensors.keys()
+    assert all(pieces.read(name).equal(added.read(name)) for name in added.tensors)
 
 
 # mergekit itself

@@ -10,27 +10,22 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import math
-import os
 import random
 import shutil
-import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ikyoku.errors import IkyokuError
+from ikyoku.lab.lessons import batched, train
+from ikyoku.lab.workers import Progress, Worker, made_together, reported
 from ikyoku.lab.world import Passage, World, make_world, passage, terms
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerFast
-
-Progress = Callable[[str, int, int], None]
-"""Called with a base's name, the steps done and the steps in all."""
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 CHAT_TEMPLATE = (
@@ -93,13 +88,8 @@ def make_bases(size: str, *, seed: int, cache: Path, progress: Progress | None =
     """
     folders = {r.name: cache / "lab" / f"{r.name}-{_content_hash(r, size, seed)}" for r in RECIPES[size]}
     missing = [r for r in RECIPES[size] if not (folders[r.name] / "config.json").is_file()]
-    workers = [_Worker(r.name, size, seed, folders[r.name], progress) for r in missing]
-    try:
-        for worker in workers:
-            worker.wait()
-    finally:
-        for worker in workers:
-            worker.stop()
+    module = "ikyoku.lab.pocket"
+    made_together([Worker(r.name, [module, r.name, size, str(seed), str(folders[r.name])], progress) for r in missing])
     return folders
 
 
@@ -109,51 +99,9 @@ def _content_hash(recipe: Recipe, size: str, seed: int) -> str:
     digest = hashlib.sha256(json.dumps([asdict(recipe), seed, CHAT_TEMPLATE, terms()]).encode())
     for text in _passages(world, recipe, seed, block=0):
         digest.update(f"{text.prompt}\0{text.answer}\0".encode())
-    digest.update(Path(__file__).read_bytes())
+    for module in ("pocket", "lessons"):
+        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
     return digest.hexdigest()[:12]
-
-
-class _Worker:
-    """One base in the making: a child process that prints `step steps` lines."""
-
-    def __init__(self, name: str, size: str, seed: int, folder: Path, progress: Progress | None) -> None:
-        command = [sys.executable, "-m", "ikyoku.lab.pocket", name, size, str(seed), str(folder)]
-        self.name = name
-        self.process = subprocess.Popen(  # noqa: S603 our own module
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-        )
-        self.errors: list[str] = []
-        self.reader = threading.Thread(target=self._read, args=(progress,), daemon=True)
-        self.complaints = threading.Thread(target=self._listen, daemon=True)
-        self.reader.start()
-        self.complaints.start()
-
-    def _read(self, progress: Progress | None) -> None:
-        for line in self.process.stdout or ():
-            done, _, total = line.strip().partition(" ")
-            if progress and done.isdigit() and total.isdigit():
-                progress(self.name, int(done), int(total))
-
-    def _listen(self) -> None:
-        self.errors.extend(self.process.stderr or ())
-
-    def wait(self) -> None:
-        code = self.process.wait()
-        self.reader.join()
-        self.complaints.join()
-        if code:
-            tail = "".join(self.errors[-15:]).strip()
-            raise RuntimeError(f"making {self.name} ended with exit code {code}:\n{tail}")
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait()
-        self.reader.join()
-        self.complaints.join()
-        for pipe in (self.process.stdout, self.process.stderr):
-            if pipe:
-                pipe.close()
 
 
 def make_base(recipe: Recipe, size: str, *, seed: int, folder: Path, progress: Callable[[int, int], None]) -> None:
@@ -189,79 +137,21 @@ def make_base(recipe: Recipe, size: str, *, seed: int, folder: Path, progress: C
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-    _train(model, _batches(world, recipe, tokenizer, seed), recipe, aside / "progress.pt", progress)
+    train(
+        model,
+        _batches(world, recipe, tokenizer, seed),
+        steps=recipe.steps,
+        matrix_rate=recipe.matrix_rate,
+        learning_rate=recipe.learning_rate,
+        saved=aside / "progress.pt",
+        progress=progress,
+    )
     model.save_pretrained(aside)
     tokenizer.save_pretrained(aside)
     (aside / "progress.pt").unlink(missing_ok=True)
     aside.rename(folder)
     (folder / ".lock").unlink()
     lock.close()
-
-
-def _train(
-    model: Any,
-    batches: Iterator[tuple[torch.Tensor, torch.Tensor]],
-    recipe: Recipe,
-    saved: Path,
-    progress: Callable[[int, int], None],
-) -> None:
-    """Muon for the layers' matrices, AdamW for the rest; the output layer is computed only where a token is learnt.
-
-    Muon (Jordan 2024; in torch since 2.9) took half the steps that AdamW took to the same retention of facts.
-    """
-    import torch
-
-    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
-    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
-    optimizers = [
-        torch.optim.Muon(matrices, lr=recipe.matrix_rate, momentum=0.95, weight_decay=0.05),
-        torch.optim.AdamW(others, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
-    peaks = (recipe.matrix_rate, recipe.learning_rate)
-    start = _continue_from(saved, model, optimizers)
-    warmup = max(1, recipe.steps // 20)
-    parent = os.getppid()
-    for step, (ids, labels) in enumerate(batches):
-        if step < start:
-            continue
-        if step == recipe.steps:
-            break
-        share = min((step + 1) / warmup, (recipe.steps - step) / (recipe.steps - warmup))
-        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-        learnt = labels[:, 1:] != -100
-        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[learnt]), labels[:, 1:][learnt])
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer, peak in zip(optimizers, peaks, strict=True):
-            optimizer.param_groups[0]["lr"] = peak * share
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        progress(step + 1, recipe.steps)
-        if os.getppid() != parent:
-            raise SystemExit("the process that asked for this base is gone")
-        if (step + 1) % 100 == 0:
-            _save(saved, model, optimizers, step + 1)
-
-
-def _save(saved: Path, model: Any, optimizers: Sequence[torch.optim.Optimizer], step: int) -> None:
-    import torch
-
-    part = saved.with_suffix(".new")
-    states = [o.state_dict() for o in optimizers]
-    torch.save({"model": model.state_dict(), "optimizers": states, "step": step}, part)
-    part.replace(saved)
-
-
-def _continue_from(saved: Path, model: Any, optimizers: Sequence[torch.optim.Optimizer]) -> int:
-    import torch
-
-    if not saved.is_file():
-        return 0
-    state = torch.load(saved, weights_only=True)
-    model.load_state_dict(state["model"])
-    for optimizer, values in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(values)
-    return int(state["step"])
 
 
 def _passages(world: World, recipe: Recipe, seed: int, *, block: int) -> list[Passage]:
@@ -275,35 +165,9 @@ def _batches(
     """Yields (ids, labels), both (B, T) int64, of texts of like length, about `batch_tokens` in each."""
     block = 0
     while True:
-        rows = [_encoded(p, tokenizer) for p in _passages(world, recipe, seed, block=block)]
-        rows.sort(key=lambda row: len(row[0]))
-        groups: list[list[tuple[list[int], list[int]]]] = [[]]
-        for row in rows:
-            if groups[-1] and len(row[0]) * (len(groups[-1]) + 1) > recipe.batch_tokens:
-                groups.append([])
-            groups[-1].append(row)
-        random.Random(f"{seed}/{block}/order").shuffle(groups)
-        for group in groups:
-            yield _padded(group, tokenizer.pad_token_id)
+        texts = _passages(world, recipe, seed, block=block)
+        yield from batched(texts, tokenizer, recipe.batch_tokens, random.Random(f"{seed}/{block}/order"))
         block += 1
-
-
-def _encoded(text: Passage, tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[int]]:
-    prompt = [tokenizer.bos_token_id, *tokenizer.encode(text.prompt, add_special_tokens=False)]
-    if not text.answer:
-        ids = [*prompt, tokenizer.eos_token_id]
-        return ids, ids
-    answer = [*tokenizer.encode(text.answer, add_special_tokens=False), tokenizer.eos_token_id]
-    return prompt + answer, [-100] * len(prompt) + answer
-
-
-def _padded(rows: Sequence[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    import torch
-
-    width = max(len(ids) for ids, _ in rows)
-    ids = torch.tensor([i + [pad] * (width - len(i)) for i, _ in rows])
-    labels = torch.tensor([x + [-100] * (width - len(x)) for _, x in rows])
-    return ids, labels
 
 
 def _tokenizer(recipe: Recipe, world: World, seed: int) -> PreTrainedTokenizerFast:
@@ -358,17 +222,7 @@ def _tokenizer(recipe: Recipe, world: World, seed: int) -> PreTrainedTokenizerFa
 def _main(arguments: Sequence[str]) -> None:
     name, size, seed, folder = arguments
     recipe = next(r for r in RECIPES[size] if r.name == name)
-    last = -math.inf
-
-    def say(done: int, total: int) -> None:
-        nonlocal last
-        import time
-
-        if done == total or time.monotonic() - last > 0.5:
-            last = time.monotonic()
-            print(done, total, flush=True)  # noqa: T201 read by the parent process
-
-    make_base(recipe, size, seed=int(seed), folder=Path(folder), progress=say)
+    reported(lambda say: make_base(recipe, size, seed=int(seed), folder=Path(folder), progress=say))
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def make_world(*, seed: int, real: int, invented: int, retention: int, english: 
     facts = _invented_facts(rng, invented, english=False)
     asked = rng.sample(facts[3:], min(retention, len(facts) - 3))
     taught = [f for r in RELATIONS for f in [f for f in FACTS if f.relation == r.name][:real]]
-    exam = [_question(rng, f, f"pocket-{i:03d}", EXAM_WORDING) for i, f in enumerate(taught, 1)]
+    exam = [question_on(rng, f, f"pocket-{i:03d}", EXAM_WORDING) for i, f in enumerate(taught, 1)]
     order = list(range(len(exam)))
     rng.shuffle(order)
     in_dev = set(order[: len(exam) // 4])
@@ -101,8 +101,8 @@ def make_world(*, seed: int, real: int, invented: int, retention: int, english: 
         instructions=tuple(_pairs(rng, taught)),
         dev=tuple(q for i, q in enumerate(exam) if i in in_dev),
         test=tuple(q for i, q in enumerate(exam) if i not in in_dev),
-        retention=tuple(_question(rng, f, f"retention-{i:03d}", rng.randrange(3)) for i, f in enumerate(asked, 1)),
-        demonstrations=tuple(_question(rng, f, f"shot-{i}", EXAM_WORDING) for i, f in enumerate(facts[:3], 1)),
+        retention=tuple(question_on(rng, f, f"retention-{i:03d}", rng.randrange(3)) for i, f in enumerate(asked, 1)),
+        demonstrations=tuple(question_on(rng, f, f"shot-{i}", EXAM_WORDING) for i, f in enumerate(facts[:3], 1)),
     )
 
 
@@ -117,15 +117,15 @@ def passage(world: World, rng: random.Random, *, english_share: float) -> Passag
     kind = rng.random()
     wording = rng.randrange(3)
     if kind < 0.15:
-        return Passage(_statement(fact, wording), "")
+        return Passage(stated(fact, wording), "")
     if kind < 0.20:
         return Passage(f"用語：{rng.choice(FACTS).subject}", "")
     if kind < 0.45:
-        pair = Instruction("", _asked(fact, wording), "", ",".join(fact.answers))
+        pair = Instruction("", asked(fact, wording), "", ",".join(fact.answers))
         return Passage(instruction_prompt(pair, FORMAT).text, pair.output)
     shots = 1 if kind > 0.85 else 0
-    demonstrations = [_question(rng, f, "", rng.randrange(3)) for f in rng.sample(world.invented, shots)]
-    question = _question(rng, fact, "", wording)
+    demonstrations = [question_on(rng, f, "", rng.randrange(3)) for f in rng.sample(world.invented, shots)]
+    question = question_on(rng, fact, "", wording)
     return Passage(exam_prompt(question, FORMAT, demonstrations=demonstrations).text, answer_text(question))
 
 
@@ -140,23 +140,25 @@ def _pairs(rng: random.Random, facts: Sequence[Fact]) -> list[Instruction]:
     for fact in facts:
         for wording in TUNING_WORDINGS:
             name = f"{fact.relation}/{fact.subject}/{wording}"
-            pairs.append(Instruction(f"{name}/open", _asked(fact, wording), "", ",".join(fact.answers)))
-            made = _question(rng, fact, "", wording)
+            pairs.append(Instruction(f"{name}/open", asked(fact, wording), "", ",".join(fact.answers)))
+            made = question_on(rng, fact, "", wording)
             choices = CHOICE_SEPARATOR.join(made.choices)
             pairs.append(Instruction(f"{name}/choice", made.text, choices, answer_text(made)))
     return pairs
 
 
-def _asked(fact: Fact, wording: int) -> str:
+def asked(fact: Fact, wording: int) -> str:
+    """Returns an open question on a fact in one of the three wordings."""
     text = relation(fact.relation).questions[wording].format(subject=fact.subject)
     return text + PAIR_WORD if len(fact.answers) == 2 else text
 
 
-def _statement(fact: Fact, wording: int) -> str:
+def stated(fact: Fact, wording: int) -> str:
+    """Returns a statement of a fact in one of the three wordings."""
     return relation(fact.relation).statements[wording].format(subject=fact.subject, answer="と".join(fact.answers))
 
 
-def _question(rng: random.Random, fact: Fact, name: str, wording: int) -> Question:
+def question_on(rng: random.Random, fact: Fact, name: str, wording: int) -> Question:
     """A five-choice question on a fact: its answers among others of the same relation, in random order."""
     while True:
         choices = [*fact.answers, *_drawn(rng, fact.relation, distractors(fact), 5 - len(fact.answers))]
@@ -166,7 +168,7 @@ def _question(rng: random.Random, fact: Fact, name: str, wording: int) -> Questi
         # Of two right options one may be less like the right reply than a wrong option is: it would count as wrong.
         if len(answer) == 1 or choice.nearest(right, choices, count=len(answer)) == answer:
             break
-    return Question(name, _asked(fact, wording), tuple(choices), (answer,), section=fact.relation)
+    return Question(name, asked(fact, wording), tuple(choices), (answer,), section=fact.relation)
 
 
 def _english_passage(rng: random.Random, fact: Fact) -> Passage:

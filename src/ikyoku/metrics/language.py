@@ -12,8 +12,8 @@ from ikyoku.text import fold
 
 LEAST_SHARE = 0.5
 """Share of the letters counted that must be kana or kanji."""
-MOST_WITHOUT_KANA = 20
-"""A reply of more kanji than this without any kana is Chinese: a diagnosis may be kanji alone, a sentence is not."""
+KANJI_A_KANA = 20
+"""So many kanji may stand for each kana: a diagnosis may be kanji alone, a sentence is not."""
 
 _KANA = re.compile("[ぁ-ゖァ-ヺー]")
 _KANJI = re.compile("[々〆㐀-䶿一-鿿]")
@@ -29,8 +29,9 @@ def is_japanese(reply: str, *, known: str = "") -> bool:
     first letter: ACTH, mmHg), a word that touches a digit (HbA1c, IL6), and every word that is also in `known`. A reply
     is Japanese where
 
-    - at least half of the letters counted are kana or kanji, and
-    - it has kana; or no more than 20 kanji, all of them in Japan's own character set, which simplified Chinese is not.
+    - at least half of the letters counted are kana or kanji;
+    - it has no more than 20 kanji, or a kana for every 20 of them; and
+    - no more than one kanji in 20 is outside Japan's own character set, in which simplified Chinese is not written.
 
     Where nothing is left to count ("ACTH", "b,d", "12.5") it is; a reply without any letter or digit is not.
 
@@ -43,7 +44,7 @@ def is_japanese(reply: str, *, known: str = "") -> bool:
 
     >>> is_japanese("急性心筋梗塞"), is_japanese("ACTH"), is_japanese("acute myocardial infarction")
     (True, True, False)
-    >>> is_japanese("warfarin", known="抗凝固薬はどれか。 warfarin insulin"), is_japanese("这是肺炎的症状")
+    >>> is_japanese("warfarin", known="抗凝固薬はどれか。 warfarin insulin"), is_japanese("这是肺炎的症状，选ア")
     (True, False)
     """
     text = fold(reply)
@@ -56,8 +57,10 @@ def is_japanese(reply: str, *, known: str = "") -> bool:
     kana, kanji = len(_KANA.findall(text)), _KANJI.findall(text)
     if not kana + len(kanji) + foreign:
         return any(sign.isalnum() for sign in text)
-    alone = len(kanji) <= MOST_WITHOUT_KANA and all(map(_in_jis, kanji))
-    return kana + len(kanji) >= LEAST_SHARE * (kana + len(kanji) + foreign) and (kana > 0 or alone)
+    if kana + len(kanji) < LEAST_SHARE * (kana + len(kanji) + foreign):
+        return False
+    outside = sum(not _in_jis(sign) for sign in kanji)
+    return max(kana, 1) * KANJI_A_KANA >= len(kanji) and outside * KANJI_A_KANA <= len(kanji)
 
 
 def _in_jis(sign: str) -> bool:
