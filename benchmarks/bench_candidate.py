@@ -37,8 +37,8 @@ from typing import Any
 from bench_merge import SHAPE, SMALL, models_for, shapes
 from material import machine, say
 
-from ikyoku.candidate import ResidentParents
 from ikyoku.assembly.plan import MergePlan, plan_merge, read_inputs, reparametrised
+from ikyoku.candidate import ResidentParents
 from ikyoku.merging import merge_tensor
 from ikyoku.models.loading import load_weights
 from ikyoku.specs import RecipeSpec

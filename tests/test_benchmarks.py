@@ -57,3 +57,20 @@ def test_a_merge_is_measured_beside_mergekit_where_that_is(tmp_path: Path) -> No
     if "mergekit" in found:
         assert figures["ratios"]["ties"] > 0
         assert found["difference"]["largest"] < 0.01
+
+
+def test_a_candidate_is_what_the_merge_writes() -> None:
+    figures = _figures("bench_candidate.py", "--method", "ties", "--method", "dare_ties")
+    assert figures["name"] == "candidate"
+    for found in figures["methods"].values():
+        assert found["different_from_merge"] == 0
+        assert 0 < found["of_limit"] <= 1.5
+        assert len(found["seconds"]) == 3
+
+
+def test_an_evolution_on_pocket_parents_ends_with_a_table(tmp_path: Path, tiny_cache: Path) -> None:
+    figures = _figures("evolve_pocket.py", "--cache", tiny_cache, "--runs", tmp_path)
+    assert figures["states"]["search"] == {"complete": 6, "pruned": 0, "fail": 0}
+    compared = {"winner", "random", "uniform", "base", "parent general-ja", "parent medical-ja", "parent medical-en"}
+    assert set(figures["test"]) == compared
+    assert all(found["n"] == 28 for found in figures["test"].values())

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from ikyoku import cli, console
+from ikyoku import console
 from ikyoku.datasets.exams import write_exam
 from ikyoku.types import Question
 
