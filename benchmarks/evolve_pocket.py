@@ -31,7 +31,7 @@ from ikyoku.specs import CandidateParentSpec, EvolveSpec, ExamSpec, FitnessSpec,
 def main(arguments: Sequence[str] | None = None) -> None:
     """Makes the parents, searches, and prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--method", default="ties", help="merge method (default: %(default)s)")
+    parser.add_argument("--method", default="task_arithmetic", help="merge method (default: %(default)s)")
     parser.add_argument("--metric", default="likelihood", choices=("likelihood", "probability", "extracted_accuracy"))
     parser.add_argument("--trials", type=int, default=200, help="candidates of each search (default: %(default)s)")
     parser.add_argument("--runs", type=Path, help="folder of the run (default: a new one below the temporary one)")

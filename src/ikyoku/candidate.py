@@ -284,17 +284,19 @@ class ResidentParents:
         first = next((tensor for tensor, _ in self._each(plan)), None)
         if first is None or first.method is None or not first.method.whole_model:
             return None, None
-        thresholds = [
-            self._model_threshold(plan, first.method, number, first.shared, row)
-            for number, row in enumerate(first.each)
-        ]
+        method, shared = first.method, first.shared
+        with one_thread_each(next(iter(self._tensors.values())).target.device.type) as (pool, _):
+            numbers = range(len(first.each))
+            thresholds = list(
+                pool.map(lambda n, row: self._threshold(plan, method, n, shared, row), numbers, first.each)
+            )
         balance = 0
         for tensor, kept in self._each(plan):
             known = self._constants(tensor, kept, thresholds, 1.0)
             balance += int(sum(cast("_Pass", self._elect)(tensor.method, *_on(kept), known, kept.target)))
         return thresholds, float(balance)
 
-    def _model_threshold(
+    def _threshold(
         self, plan: MergePlan, method: Method, number: int, shared: Mapping[str, Value], row: Mapping[str, Value]
     ) -> float:
         """One parent's threshold over the whole model: from the statistics, or by counting what DARE leaves."""

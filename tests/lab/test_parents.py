@@ -57,7 +57,7 @@ def test_no_fact_is_in_two_places(size: str) -> None:
     assert exams(size, seed=0) == (dev, test) != exams(size, seed=1)
 
 
-def test_no_parent_is_taught_more_than_two_fifths_of_the_exam() -> None:
+def test_no_parent_is_taught_more_than_42_percent_of_the_exam() -> None:
     lists = taught("pocket", seed=0)
     total = sum(map(len, lists.values()))
     assert total >= 180

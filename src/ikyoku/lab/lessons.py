@@ -62,7 +62,7 @@ def train(
             optimizer.zero_grad(set_to_none=True)
         progress(step + 1, steps)
         if os.getppid() != parent:
-            raise SystemExit("the process that asked for this base is gone")
+            raise SystemExit("the process that asked for this model is gone")
         if (step + 1) % 100 == 0:
             _save(saved, model, optimizers, step + 1)
 

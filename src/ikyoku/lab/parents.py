@@ -8,11 +8,13 @@ Like the third study's parents they are fine-tuned in full, on different texts i
   Japanese questions under the English instruction format.
 
 The pocket exam asks all of these facts, in the Japanese format and in the one wording that no training text uses. Its
-development and test parts have no fact in common. No parent alone knows more than two fifths of them.
+development and test parts have no fact in common. No parent is taught more than 42 % of them. Of models as small as
+these, merges still rank the options by likelihood when they no longer write them out: judge them by likelihood.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import random
@@ -70,9 +72,9 @@ SCHOOLS: dict[str, tuple[School, ...]] = {
         School("medical-en", 2, 8, 800, 2e-2, 1.5e-3),
     ),
     "pocket": (
-        School("general-ja", 10, 60, 1500, 1e-2, 1e-3),
-        School("medical-ja", 12, 150, 1500, 1e-2, 1e-3),
-        School("medical-en", 12, 170, 1500, 2e-2, 1.5e-3),
+        School("general-ja", 10, 80, 1500, 8e-3, 2e-3),
+        School("medical-ja", 12, 130, 1500, 1e-2, 2e-3),
+        School("medical-en", 12, 170, 1500, 1e-2, 1.5e-3),
     ),
 }
 """Per size; the lengths differ as those of real fine-tunings do, so that equal weights are not the best."""
@@ -184,6 +186,12 @@ def make_parent(
     torch.manual_seed(seed)
     aside = folder.with_name(f".{folder.name}.part")
     aside.mkdir(parents=True, exist_ok=True)
+    lock = (aside / ".lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if folder.exists():  # made while this process waited
+        lock.close()
+        shutil.rmtree(aside, ignore_errors=True)
+        return
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     draw = lessons(school.name, size, seed=seed)
@@ -207,10 +215,9 @@ def make_parent(
     model.save_pretrained(aside)
     tokenizer.save_pretrained(aside)
     (aside / "progress.pt").unlink(missing_ok=True)
-    if folder.exists():  # made by another process meanwhile
-        shutil.rmtree(aside)
-    else:
-        aside.rename(folder)
+    aside.rename(folder)
+    (folder / ".lock").unlink()
+    lock.close()
 
 
 def _content_hash(school: School, size: str, seed: int, base: Path) -> str:
