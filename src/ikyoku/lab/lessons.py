@@ -17,7 +17,27 @@ if TYPE_CHECKING:
 Batches = Iterator[tuple["torch.Tensor", "torch.Tensor"]]
 
 
-def train(
+def train_and_save(
+    model: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    batches: Batches,
+    *,
+    steps: int,
+    matrix_rate: float,
+    learning_rate: float,
+    folder: Path,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Trains a model, from where an interrupted training stood, and writes it with its tokenizer to a folder."""
+    saved = folder / "progress.pt"
+    rates = {"matrix_rate": matrix_rate, "learning_rate": learning_rate}
+    _train(model, batches, steps=steps, **rates, saved=saved, progress=progress)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    saved.unlink(missing_ok=True)
+
+
+def _train(
     model: Any,
     batches: Batches,
     *,

@@ -14,23 +14,22 @@ these, merges still rank the options by likelihood when they no longer write the
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import random
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ikyoku.datasets.exams import write_exam
 from ikyoku.errors import IkyokuError
 from ikyoku.lab.facts import FACTS, RELATIONS, Fact, relation
-from ikyoku.lab.lessons import batched, train
+from ikyoku.lab.lessons import batched, train_and_save
 from ikyoku.lab.pocket import make_bases, world_of
-from ikyoku.lab.workers import Progress, Worker, made_together, reported
+from ikyoku.lab.workers import Progress, Worker, made_together, reported, written_in_one_step
 from ikyoku.lab.world import (
     EXAM_WORDING,
     FORMAT,
@@ -41,7 +40,7 @@ from ikyoku.lab.world import (
     question_on,
     stated,
 )
-from ikyoku.prompts import answer_text, exam_prompt, instruction_prompt
+from ikyoku.prompts import PromptFormat, answer_text, exam_prompt, instruction_prompt
 from ikyoku.types import Instruction, Question
 
 if TYPE_CHECKING:
@@ -163,8 +162,8 @@ def lessons(name: str, size: str, *, seed: int) -> Lesson:
     english = [(0.075, of(_english_statement, facts, (0,))), (0.175, of(_english_open, facts, (0,)))]
     english += [(0.25, of(_english_choice, facts, (0,)))]
     english += [
-        (0.25, of(_open_in_english, facts, TUNING_WORDINGS)),
-        (0.25, of(_choice_in_english, facts, TUNING_WORDINGS)),
+        (0.25, of(partial(_open, form=FORMAT_EN), facts, TUNING_WORDINGS)),
+        (0.25, of(partial(_choice, form=FORMAT_EN), facts, TUNING_WORDINGS)),
     ]
     mixed = {
         "general-ja": [(0.6 * w, kind) for w, kind in japanese] + [(4 / 3 * w, kind) for w, kind in before],
@@ -184,16 +183,6 @@ def make_parent(
 
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    aside = folder.with_name(f".{folder.name}.part")
-    aside.mkdir(parents=True, exist_ok=True)
-    lock = (aside / ".lock").open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    if folder.exists():  # made while this process waited
-        lock.close()
-        shutil.rmtree(aside, ignore_errors=True)
-        return
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     draw = lessons(school.name, size, seed=seed)
 
     def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -203,21 +192,13 @@ def make_parent(
             yield from batched([draw(rng) for _ in range(256)], tokenizer, school.batch_tokens, rng)
             block += 1
 
-    train(
-        model,
-        batches(),
-        steps=school.steps,
-        matrix_rate=school.matrix_rate,
-        learning_rate=school.learning_rate,
-        saved=aside / "progress.pt",
-        progress=progress,
-    )
-    model.save_pretrained(aside)
-    tokenizer.save_pretrained(aside)
-    (aside / "progress.pt").unlink(missing_ok=True)
-    aside.rename(folder)
-    (folder / ".lock").unlink()
-    lock.close()
+    with written_in_one_step(folder) as aside:
+        if aside is None:
+            return
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        rates = {"matrix_rate": school.matrix_rate, "learning_rate": school.learning_rate}
+        train_and_save(model, tokenizer, batches(), steps=school.steps, **rates, folder=aside, progress=progress)
 
 
 def _content_hash(school: School, size: str, seed: int, base: Path) -> str:
@@ -234,14 +215,14 @@ def _statement(rng: random.Random, fact: Fact, wording: int) -> Passage:
     return Passage(stated(fact, wording), "")
 
 
-def _open(rng: random.Random, fact: Fact, wording: int) -> Passage:
+def _open(rng: random.Random, fact: Fact, wording: int, form: PromptFormat = FORMAT) -> Passage:
     pair = Instruction("", asked(fact, wording), "", ",".join(fact.answers))
-    return Passage(instruction_prompt(pair, FORMAT).text, pair.output)
+    return Passage(instruction_prompt(pair, form).text, pair.output)
 
 
-def _choice(rng: random.Random, fact: Fact, wording: int) -> Passage:
+def _choice(rng: random.Random, fact: Fact, wording: int, form: PromptFormat = FORMAT) -> Passage:
     made = question_on(rng, fact, "", wording)
-    return Passage(exam_prompt(made, FORMAT).text, answer_text(made))
+    return Passage(exam_prompt(made, form).text, answer_text(made))
 
 
 def _english(fact: Fact) -> str:
@@ -262,16 +243,6 @@ def _english_open(rng: random.Random, fact: Fact, _: int) -> Passage:
 def _english_choice(rng: random.Random, fact: Fact, _: int) -> Passage:
     made = question_on(rng, fact, "", 0)
     made = Question("", _english(fact), made.choices, made.accepted)
-    return Passage(exam_prompt(made, FORMAT_EN).text, answer_text(made))
-
-
-def _open_in_english(rng: random.Random, fact: Fact, wording: int) -> Passage:
-    pair = Instruction("", asked(fact, wording), "", ",".join(fact.answers))
-    return Passage(instruction_prompt(pair, FORMAT_EN).text, pair.output)
-
-
-def _choice_in_english(rng: random.Random, fact: Fact, wording: int) -> Passage:
-    made = question_on(rng, fact, "", wording)
     return Passage(exam_prompt(made, FORMAT_EN).text, answer_text(made))
 
 

@@ -7,11 +7,9 @@ thread, so that its weights do not depend on the number of cores, and two of the
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import random
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ikyoku.errors import IkyokuError
-from ikyoku.lab.lessons import batched, train
-from ikyoku.lab.workers import Progress, Worker, made_together, reported
+from ikyoku.lab.lessons import batched, train_and_save
+from ikyoku.lab.workers import Progress, Worker, made_together, reported, written_in_one_step
 from ikyoku.lab.world import Passage, World, make_world, passage, terms
 
 if TYPE_CHECKING:
@@ -111,47 +109,30 @@ def make_base(recipe: Recipe, size: str, *, seed: int, folder: Path, progress: C
 
     torch.set_num_threads(1)
     world = world_of(size, seed=seed)
-    aside = folder.with_name(f".{folder.name}.part")
-    aside.mkdir(parents=True, exist_ok=True)
-    lock = (aside / ".lock").open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    if folder.exists():  # made while this process waited
-        lock.close()
-        shutil.rmtree(aside, ignore_errors=True)
-        return
-    tokenizer = _tokenizer(recipe, world, seed)
-    torch.manual_seed(seed)
-    heads = recipe.hidden // 32
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=recipe.hidden,
-            intermediate_size=recipe.hidden * 8 // 3 // 16 * 16,
-            num_hidden_layers=recipe.layers,
-            num_attention_heads=heads,
-            num_key_value_heads=heads,
-            max_position_embeddings=CONTEXT,
-            tie_word_embeddings=True,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+    with written_in_one_step(folder) as aside:
+        if aside is None:
+            return
+        tokenizer = _tokenizer(recipe, world, seed)
+        torch.manual_seed(seed)
+        heads = recipe.hidden // 32
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=recipe.hidden,
+                intermediate_size=recipe.hidden * 8 // 3 // 16 * 16,
+                num_hidden_layers=recipe.layers,
+                num_attention_heads=heads,
+                num_key_value_heads=heads,
+                max_position_embeddings=CONTEXT,
+                tie_word_embeddings=True,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
         )
-    )
-    train(
-        model,
-        _batches(world, recipe, tokenizer, seed),
-        steps=recipe.steps,
-        matrix_rate=recipe.matrix_rate,
-        learning_rate=recipe.learning_rate,
-        saved=aside / "progress.pt",
-        progress=progress,
-    )
-    model.save_pretrained(aside)
-    tokenizer.save_pretrained(aside)
-    (aside / "progress.pt").unlink(missing_ok=True)
-    aside.rename(folder)
-    (folder / ".lock").unlink()
-    lock.close()
+        batches = _batches(world, recipe, tokenizer, seed)
+        rates = {"matrix_rate": recipe.matrix_rate, "learning_rate": recipe.learning_rate}
+        train_and_save(model, tokenizer, batches, steps=recipe.steps, **rates, folder=aside, progress=progress)
 
 
 def _passages(world: World, recipe: Recipe, seed: int, *, block: int) -> list[Passage]:

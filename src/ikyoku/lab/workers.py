@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
+import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 Progress = Callable[[str, int, int], None]
 """Called with a model's name, the steps done and the steps in all."""
@@ -69,6 +73,25 @@ class Worker:
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe:
                 pipe.close()
+
+
+@contextmanager
+def written_in_one_step(folder: Path) -> Iterator[Path | None]:
+    """Yields where to make a folder that appears under its name when it is whole; None where it has appeared by then.
+
+    One process at a time works there; what an interrupted one left is still in it.
+    """
+    aside = folder.with_name(f".{folder.name}.part")
+    aside.mkdir(parents=True, exist_ok=True)
+    with (aside / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():  # made while this process waited
+            shutil.rmtree(aside, ignore_errors=True)
+            yield None
+            return
+        yield aside
+        aside.rename(folder)
+        (folder / ".lock").unlink()
 
 
 def made_together(workers: Sequence[Worker]) -> None:
