@@ -117,6 +117,10 @@ def _start(spec: Any, options: dict[str, Any]) -> Finished:
     return start(spec, **options)
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)

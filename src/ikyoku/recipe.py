@@ -13,14 +13,14 @@ from __future__ import annotations
 import difflib
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ikyoku.errors import SpecError, together
 from ikyoku.merging.methods import METHODS, Method, faults
-from ikyoku.settings import Value, position, read, resolve, scalars
+from ikyoku.settings import Value, filters, position, read, resolve, scalars
 from ikyoku.specfile import load
 from ikyoku.specs.recipe import ModuleSpec, Parameters, ParentSpec, RecipeSpec, SliceSpec
 
@@ -203,8 +203,12 @@ def method_of(recipe: RecipeSpec) -> Method:
     allowed = f"Methods: {', '.join(METHODS)}."
     if name in OTHER_METHODS:
         raise SpecError(f"merge_method: ikyoku does not have mergekit's {name}. {allowed}")
-    near = difflib.get_close_matches(name, METHODS, n=1)
-    raise SpecError(f"merge_method: no method {name!r}. {f'Did you mean {near[0]!r}? ' * bool(near)}{allowed}")
+    raise SpecError(f"merge_method: no method {name!r}. {_nearest(name, METHODS)}{allowed}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def check_recipe(recipe: RecipeSpec) -> None:
@@ -222,12 +226,17 @@ def check_recipe(recipe: RecipeSpec) -> None:
         raise SpecError(together(found))
 
 
-def notes(recipe: RecipeSpec) -> tuple[str, ...]:
-    """Returns what the recipe says without effect, one sentence each: mergekit passes over it without a word."""
+def notes(recipe: RecipeSpec, names: Collection[str] = ()) -> tuple[str, ...]:
+    """Returns what the recipe says without effect, one sentence each: mergekit passes over it without a word.
+
+    With the tensors' names, filters that none fits are among it.
+    """
     method = method_of(recipe)
     found = []
     for place, level, owner in _all_parameters(recipe):
-        for name in level:
+        for name, setting in level.items():
+            unmet = (part for part in filters(setting) if names and not any(part in each for each in names))
+            found += [f"{place}.{name}: no tensor's name holds the filter {part!r}." for part in unmet]
             if name not in method.shared and name not in method.each:
                 found.append(f"{place}.{name} has no effect: {method.name} has no such parameter.")
             elif name in method.ignored and name != "int8_mask":
@@ -280,9 +289,8 @@ def _parameter_faults(place: str, level: Parameters, method: Method) -> Iterator
             for value in scalars(setting):
                 yield from (f"{place}.{name}: {text}." for text in _value_faults(name, value, method))
         elif name not in known and name not in ELSEWHERE:
-            near = difflib.get_close_matches(name, known, n=1)
-            allowed = f"{method.name} has {', '.join((*method.each, *method.shared)) or 'none'}."
-            yield f"{place}.{name}: no such parameter. {f'Did you mean {near[0]!r}? ' * bool(near)}{allowed}"
+            own = ", ".join((*method.each, *method.shared)) or "none"
+            yield f"{place}.{name}: no such parameter. {_nearest(name, known)}{method.name} has {own}."
 
 
 def _value_faults(name: str, value: Any, method: Method) -> list[str]:

@@ -76,6 +76,17 @@ def scalars(setting: Setting) -> Iterator[Scalar]:
             yield entry
 
 
+def filters(setting: Setting) -> Iterator[str]:
+    """Yields the parts of names that a setting's conditions ask for.
+
+    >>> list(filters((ConditionSpec(filter="mlp", value=1), ConditionSpec(value=0.5))))
+    ['mlp']
+    """
+    for entry in setting if isinstance(setting, tuple) else (setting,):
+        if isinstance(entry, ConditionSpec) and entry.filter not in (None, "*"):
+            yield str(entry.filter)
+
+
 def read(value: Scalar, kind: type[Value]) -> Value:
     """Returns one value as what its parameter is: mergekit takes texts such as "1e-4" and "yes" for it too.
 

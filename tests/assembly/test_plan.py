@@ -116,11 +116,11 @@ def test_the_output_has_the_number_format_that_is_asked_for(family: Path) -> Non
 
 
 def test_parameters_follow_the_layer_and_the_name(family: Path) -> None:
-    weight = [{"filter": "self_attn", "value": [0, 1]}, {"value": 0.25}]
+    weight = [{"filter": "self_attn", "value": [0.5, 1]}, {"value": 0.25}]
     asked = {"merge_method": "linear", "models": [{"model": m, "parameters": {"weight": weight}} for m in "ab"]}
     plan = plan_merge(RecipeSpec.model_validate(asked))
     found = {name: tensor(plan, name).each[0]["weight"] for name in (Q, Q.replace("s.0", "s.1"), NORM)}
-    assert list(found.values()) == [0.0, 1.0, 0.25]
+    assert list(found.values()) == [0.5, 1.0, 0.25]
 
 
 def test_masks_depend_on_the_seed_the_tensor_and_the_parent(family: Path) -> None:
@@ -248,11 +248,11 @@ def test_slices_may_take_layers_of_deeper_models(family: Path) -> None:
 
 def test_gradients_run_within_a_slice(family: Path) -> None:
     asked = sliced(
-        [("a", 0, 2), ("b", 0, 2)], [("a", 0, 2), ("b", 0, 2)], method="linear", parameters={"weight": [0.0, 1.0]}
+        [("a", 0, 2), ("b", 0, 2)], [("a", 0, 2), ("b", 0, 2)], method="linear", parameters={"weight": [0.5, 1.0]}
     )
     plan = plan_merge(asked)
     found = [tensor(plan, Q.replace("layers.0", f"layers.{i}")).each[0]["weight"] for i in range(4)]
-    assert found == [0.0, 1.0, 0.0, 1.0]
+    assert found == [0.5, 1.0, 0.5, 1.0]
 
 
 def test_modules_are_merged_each_by_its_own(family: Path) -> None:
@@ -527,3 +527,34 @@ def test_a_recipe_without_models_that_are_there(tmp_path: Path) -> None:
         "it was trained on.",
         "./a: no such model folder. Give a folder in Hugging Face's layout, or a hub id.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"parameters": {"foo": 1}}, r"parameters\.foo: no such parameter\. ties has weight"),
+        ({"merge_method": "平均"}, r"no method '平均'\. Methods: linear"),
+        (
+            {"merge_method": "linear", "base_model": None, "parameters": {"weight": 0}},
+            r"the weights sum to 0, which cannot be normalised",
+        ),
+    ],
+)
+def test_what_is_like_nothing_known_is_refused_in_words(change: dict[str, Any], told: str, tmp_path: Path) -> None:
+    for seed, name in enumerate(("base", "a", "b")):
+        folders.llama(tmp_path / name, seed=seed)
+    models = [{"model": str(tmp_path / name)} for name in "ab"]
+    asked = {"merge_method": "ties", "base_model": str(tmp_path / "base"), "models": models}
+    with pytest.raises((SpecError, ModelError), match=told):
+        plan_merge(RecipeSpec.model_validate(asked | {"parameters": {"weight": 1.0}} | change))
+
+
+def test_a_filter_that_no_tensor_fits_is_told(tmp_path: Path) -> None:
+    for seed, name in enumerate(("base", "a")):
+        folders.llama(tmp_path / name, seed=seed)
+    density = [{"filter": "self_atn", "value": 0.3}, {"filter": "mlp", "value": 0.5}, {"value": 1.0}]
+    parents = [{"model": str(tmp_path / "a"), "parameters": {"weight": 1.0, "density": density}}]
+    recipe = RecipeSpec.model_validate(
+        {"merge_method": "ties", "base_model": str(tmp_path / "base"), "models": parents}
+    )
+    assert plan_merge(recipe).notes == ("models.0.parameters.density: no tensor's name holds the filter 'self_atn'.",)

@@ -326,7 +326,7 @@ REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "values beyond float16": (
         lambda d: (d / "ties.yaml").write_text(TIES + "dtype: float16\nparameters: {lambda: 1.0e+9}\n"),
-        "merged values are beyond what float16 can hold. Write dtype: bfloat16",
+        "merged values are beyond what float16 can hold. Write smaller weights",
     ),
     "code of its own": (
         lambda d: (d / "base" / "config.json").write_text(

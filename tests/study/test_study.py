@@ -280,7 +280,7 @@ def test_another_study_of_the_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"the study test there is another one: what the fitness depends on .* differ"):
         open_study(tmp_path / "db", "test", SPACE, fingerprint="b")
     other = Space((Parameter("weight.a", 0.0, 2.0), *SPACE.parameters[1:]))
-    with pytest.raises(RunError, match="another one: space, seed differ"):
+    with pytest.raises(RunError, match="another one, with other space, seed"):
         open_study(tmp_path / "db", "test", other, fingerprint="a", seed=1)
     with open_study(tmp_path / "db", "another", other):
         pass

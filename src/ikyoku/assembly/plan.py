@@ -306,9 +306,9 @@ def _arranged(recipe: RecipeSpec, matched: Matched, vocabulary: Vocabulary, seed
         coverage += f", {len(tensors) - merged} kept from {matched.models[matched.into].name}"
     coverage += f". {matched.coverage}" if matched.coverage else ""
     coverage += f". {vocabulary.text}" if vocabulary.text else ""
-    return MergePlan(
-        recipe, matched.models, matched.into, tuple(tensors), coverage, notes(recipe), matched, vocabulary, seed
-    )
+    names = {name for t in tensors for name in (t.name, *(one.name for one in t.inputs))}
+    told = notes(recipe, names)
+    return MergePlan(recipe, matched.models, matched.into, tuple(tensors), coverage, told, matched, vocabulary, seed)
 
 
 def _planned(

@@ -115,6 +115,6 @@ def _merged(
     if dtype.is_floating_point and made.numel() and not all(end.isfinite() for end in made.aminmax()):
         raise ModelError(
             f"{tensor.name}: merged values are beyond what {tensor.dtype} can hold. "
-            "Write dtype: bfloat16 or float32 in the recipe, or smaller weights."
+            "Write smaller weights in the recipe, or dtype: bfloat16 or float32 where it is float16."
         )
     return made

@@ -54,6 +54,8 @@ def start(
     if online and offline.is_on():
         raise SpecError("online: this process went offline before and stays so. Start a new process for it.")
     offline.switch_off_telemetry() if online else offline.switch_on()
+    if type(spec) not in VERBS:
+        raise SpecError(f"found {type(spec).__name__}: give a spec, one of {', '.join(s.__name__ for s in VERBS)}.")
     verb = VERBS[type(spec)]
     module = import_module(f"ikyoku.jobs.{verb}")
     values = spec.model_dump(mode="json")

@@ -204,7 +204,11 @@ def faults(method: Method, shared: Mapping[str, Value], each: Sequence[Mapping[s
     >>> faults(METHODS["ties"], {}, [{"weight": 1.0, "density": 2.0}, {"density": 0.5}])
     ['parent 1: density is 2.0, it must be between 0 and 1', 'parent 2: ties needs its weight']
     """
-    return [*_count_faults(method, len(each)), *_shared_faults(method, shared), *_each_faults(method, each)]
+    found = [*_count_faults(method, len(each)), *_shared_faults(method, shared), *_each_faults(method, each)]
+    normalised = not found and method.name == "linear" and _given(shared, "normalize", True)
+    if normalised and sum(float(row["weight"] or 0.0) for row in each) == 0:
+        found.append("the weights sum to 0, which cannot be normalised; write other weights, or normalize: false")
+    return found
 
 
 def _given(values: Mapping[str, Value], key: str, default: Value) -> Value:

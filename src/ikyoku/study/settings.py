@@ -10,7 +10,7 @@ from ikyoku.errors import RunError
 from ikyoku.study.storages import Storage
 
 _KEY = "ikyoku"
-_TOLD = {"fingerprint": "what the fitness depends on (the spec, the questions or the weights)"}
+_TOLD = {"fingerprint": "things that the fitness depends on (spec, questions or weights)"}
 
 
 def check_settings(storage: Storage, study: Any, settings: Mapping[str, Any]) -> None:
@@ -38,6 +38,6 @@ def check_settings(storage: Storage, study: Any, settings: Mapping[str, Any]) ->
     if changed:
         told = ", ".join(_TOLD.get(key, key) for key in changed)
         raise RunError(
-            f"{storage.shown}: the study {study.study_name} there is another one: {told} differ. "
+            f"{storage.shown}: the study {study.study_name} there is another one, with other {told}. "
             "Give this one another name or another storage, or the settings of that one."
         )
