@@ -277,9 +277,7 @@ def test_records_are_plain_and_the_best_comes_first(tmp_path: Path) -> None:
 def test_another_study_of_the_name_is_refused(tmp_path: Path) -> None:
     with open_study(tmp_path / "db", "test", SPACE, fingerprint="a"):
         pass
-    with pytest.raises(
-        RunError, match="the study test there is another one, with other things that"
-    ):
+    with pytest.raises(RunError, match="the study test there is another one, with other things that"):
         open_study(tmp_path / "db", "test", SPACE, fingerprint="b")
     other = Space((Parameter("weight.a", 0.0, 2.0), *SPACE.parameters[1:]))
     with pytest.raises(RunError, match="another one, with other space, seed"):
