@@ -73,7 +73,7 @@ class Peer:
     def __init__(self, python: str, scratch: Path) -> None:
         worker = Path(__file__).with_name("mergekit_worker.py")
         self._scratch = scratch
-        self._process = subprocess.Popen(  # noqa: S603
+        self._process = subprocess.Popen(  # noqa: S603 the user names it
             [python, str(worker)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         self._answer()

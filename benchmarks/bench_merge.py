@@ -209,7 +209,7 @@ def run(command: Sequence[str], scratch: Path) -> Turn:
     start = time.perf_counter()
     with log.open("wb") as out:
         environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-        process = subprocess.Popen(command, cwd=scratch, stdout=out, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
+        process = subprocess.Popen(command, cwd=scratch, stdout=out, stderr=subprocess.STDOUT, env=environment)  # noqa: S603 ours
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, but its counters are still there
         ended = time.perf_counter()
         counted = _counters(process.pid)
@@ -350,7 +350,7 @@ def _versions_beside(program: str | None) -> dict[str, str]:
     python = Path(program).with_name("python")
     names = ("mergekit", "torch", "transformers")
     code = f"import json; from importlib.metadata import version; print(json.dumps({{n: version(n) for n in {names}}}))"
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603 the user names it
     return json.loads(done.stdout) if done.returncode == 0 else {}
 
 

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM
 
 def main() -> None:
     """Merges and loads as often as it is told."""
-    print(json.dumps({"ready": True}), flush=True)  # noqa: T201
+    print(json.dumps({"ready": True}), flush=True)  # noqa: T201 read by the benchmark
     for line in sys.stdin:
         path = Path(line.strip())
         out = path.with_suffix(".merged")
@@ -34,7 +34,7 @@ def main() -> None:
         loaded = time.perf_counter()
         del model
         shutil.rmtree(out)
-        print(json.dumps({"merge": merged - began, "load": loaded - merged}), flush=True)  # noqa: T201
+        print(json.dumps({"merge": merged - began, "load": loaded - merged}), flush=True)  # noqa: T201 read by the benchmark
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ikyoku.adapters import Adapter, adapter_files, is_adapter, places_in, read_adapter
+from ikyoku.adapters import Adapter, Module, adapter_files, is_adapter, places_in, read_adapter
 from ikyoku.assembly.models import layer_of
 from ikyoku.checkpoints import ITEM_BYTES, open_checkpoint
 from ikyoku.checkpoints.room import check_free, check_room
@@ -301,14 +301,14 @@ def _module(
     entries: list[ParentSpec],
     seed: int,
     rank: int | None,
-    found: list[object],
+    found: list[Module | None],
 ) -> ModulePlan:
     from ikyoku.merging import mask_key
 
     tensor = f"{name}.weight"
     at = layer_of(tensor)
     t = position(at[1], layers) if at else 0.0
-    total = sum(module.rank for module in found if module is not None)  # type: ignore[attr-defined]
+    total = sum(module.rank for module in found if module is not None)
     return ModulePlan(
         name=name,
         shape=shape,

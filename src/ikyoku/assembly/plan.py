@@ -34,7 +34,7 @@ from ikyoku.specs.recipe import RecipeSpec
 if TYPE_CHECKING:
     import torch
 
-    from ikyoku.merging import Constants, Method
+    from ikyoku.merging import Method
 
 FLOATS = ("float32", "float16", "bfloat16")
 """Number formats that are merged."""
@@ -49,7 +49,6 @@ __all__ = [
     "unmerged_rows",
 ]
 
-_PIECE = 1 << 16  # elements: what stays in a core's cache
 MOST_THREADS = 8
 """Tensors that are computed at a time, at most: each is held with those of all models."""
 
@@ -190,7 +189,7 @@ def model_thresholds(
     Raises:
         ModelError: an input cannot be read, or holds values that are no finite numbers.
     """
-    from ikyoku.merging import ModelTrim, constants, elected
+    from ikyoku.merging.coefficients import ModelTrim, constants, election
 
     tensors = [tensor for tensor in plan.tensors if tensor.method and tensor.method.whole_model]
     if not tensors or (method := tensors[0].method) is None:
@@ -205,14 +204,17 @@ def model_thresholds(
 
     def balance(tensor: TensorPlan) -> int:
         base, parents = read(tensor)
-        given = {"shared": tensor.shared, "each": tensor.each, "keys": tensor.keys, "thresholds": thresholds}
-        known: Constants = constants(method, base, parents, majority=1.0, **given)  # type: ignore[arg-type]
-        flat, rest, found = base.reshape(-1), [parent.reshape(-1) for parent in parents], 0
-        for start in range(0, flat.numel(), _PIECE):
-            stop = min(start + _PIECE, flat.numel())
-            pieces = [one[start:stop] for one in rest]
-            found += int(elected(method, flat[start:stop], pieces, known.piece(start, stop), start))
-        return found
+        known = constants(
+            method,
+            base,
+            parents,
+            shared=tensor.shared,
+            each=tensor.each,
+            keys=tensor.keys,
+            thresholds=thresholds,
+            majority=1.0,
+        )
+        return election(method, base, parents, known)
 
     with one_thread_each(device) as (pool, _):
         for again in (False, True):

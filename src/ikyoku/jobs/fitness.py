@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ikyoku.datasets.splits import Development, Test, drawn, hold_out
 from ikyoku.errors import ModelError, SpecError
@@ -193,7 +193,7 @@ def warm_up(model: LocalModel, items: Sequence[Item]) -> None:
         _ranked(model, measure, [i for i in some if i.measure == measure])
 
 
-def check_finite(model: object) -> None:
+def check_finite(model: Any) -> None:
     """Refuses a model with a weight that is no number: generation would go on with it and answer anything.
 
     Raises:
@@ -201,8 +201,7 @@ def check_finite(model: object) -> None:
     """
     import torch
 
-    parameters = model.named_parameters()  # type: ignore[attr-defined]
-    for name, tensor in parameters:
+    for name, tensor in model.named_parameters():
         if not torch.isfinite(tensor.sum(dtype=torch.float32)):
             raise ModelError(f"{name}: a weight of this candidate is not a finite number")
 

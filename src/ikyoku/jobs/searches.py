@@ -18,6 +18,7 @@ from ikyoku.jobs.evolution import Evolution
 from ikyoku.jobs.fitness import ask
 from ikyoku.jobs.systems import Systems
 from ikyoku.runs import Run
+from ikyoku.search.samplers import SamplerName
 from ikyoku.search.space import uniform
 from ikyoku.study import Candidate, Study, open_study
 
@@ -32,7 +33,7 @@ class Search:
     """One of the searches of a run: the one that was asked for, or the random one beside it."""
 
     label: str
-    sampler: str
+    sampler: SamplerName
     study: str
 
 
@@ -54,7 +55,7 @@ def opened(evolution: Evolution, search: Search, run: Run, *, join: bool) -> Stu
         storage,
         search.study,
         evolution.space,
-        sampler=search.sampler,  # type: ignore[arg-type]
+        sampler=search.sampler,
         trials=asked.trials,
         seed=asked.seed,
         directions=["maximize"] * len(names),

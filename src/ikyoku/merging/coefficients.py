@@ -68,7 +68,7 @@ def constants(
             thresholds = _whole_model_thresholds(method, base, parents, whole, rows, keys)
         made = made._replace(thresholds=_numbers(thresholds, device))
         if majority is None:
-            majority = _elected(method, base, parents, made)
+            majority = election(method, base, parents, made)
         made = made._replace(majority=_numbers((majority > 0) - (majority < 0), device))
     if method.sparsify != "none" and _keeps_sum(method, whole):
         made = made._replace(scales=_numbers(_sum_scales(method, base, parents, made), device))
@@ -288,14 +288,22 @@ def _whole_model_thresholds(
     return found
 
 
-def _elected(method: Method, base: torch.Tensor, parents: Sequence[torch.Tensor], made: Constants) -> float:
+def election(method: Method, base: torch.Tensor, parents: Sequence[torch.Tensor], made: Constants) -> int:
+    """Returns how many more elements of a tensor elect plus than minus; see `elected`.
+
+    Args:
+        method: jradievo.
+        base: the base's tensor.
+        parents: the parents'.
+        made: the tensor's constants, with the thresholds of the whole model.
+    """
     flat, rest = base.reshape(-1), [parent.reshape(-1) for parent in parents]
     balance = 0
     for start in range(0, flat.numel(), CHUNK):
         stop = min(start + CHUNK, flat.numel())
         piece = made.piece(start, stop)
         balance += int(elected(method, flat[start:stop], [one[start:stop] for one in rest], piece, start))
-    return float(balance)
+    return balance
 
 
 def _keeps_sum(method: Method, shared: Mapping[str, Value]) -> bool:

@@ -187,7 +187,8 @@ def completed(
         raise ValueError("\n".join(found))
     whole = {key: shared[key] if shared.get(key) is not None else default for key, default in method.shared.items()}
     rows = [
-        {key: float(_given(one, key, default)) for key, default in method.each.items()}  # type: ignore[arg-type]
+        # no None among them: `faults` refuses what must be given and is not
+        {key: float(_given(one, key, default) or 0.0) for key, default in method.each.items()}
         for one in each
     ]
     return whole, rows
