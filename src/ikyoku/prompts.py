@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ikyoku.types import LETTERS, Instruction, Message, Prompt, Question
+from ikyoku.types import IMAGE_MARK, LETTERS, Instruction, Message, Picture, Prompt, Question
 
 CHOICE_SEPARATOR = ","
 """Between the options in a prompt, and between the answers of a reply that names several (the studies' convention)."""
@@ -99,6 +99,14 @@ PROMPT_FORMATS: Mapping[str, PromptFormat] = {
         _plain("letters-en", _LETTERS_EN, ("Question: ", "Answer:"), stop=_NEXT_EN, lead=" "),
         _plain("reasoning-ja", _REASON_JA, ("問題：", "考え方："), final=_FINAL_JA, stop=_NEXT_JA),
         _plain("reasoning-en", _REASON_EN, ("Question: ", "Reasoning:"), final=_FINAL_EN, stop=_NEXT_EN, lead=" "),
+        PromptFormat(
+            "vicuna",
+            "A user asks and an assistant answers, carefully and in full.\n",
+            "USER: {instruction}\n{input}\nASSISTANT:",
+            "USER: {instruction}\nASSISTANT:",
+            stop=("USER:",),
+            lead=" ",
+        ),
         _in_chat("chat", ""),
         _in_chat("chat-ja", _MEDICAL_JA),
         _in_chat("chat-en", _MEDICAL_EN),
@@ -202,6 +210,37 @@ def instruction_prompt(sample: Instruction, form: PromptFormat) -> Prompt:
     '指示：\n何か。\n### 応答：\n'
     """
     return _lay_out(form, [], sample.instruction, sample.input)
+
+
+REPORT_INSTRUCTION = (
+    "胸部X線写真を読影する放射線科医として、この写真の所見を日本語の文章で書いてください。"
+    "肺野、胸膜、心臓、縦隔、骨、挿入物について、異常の有無と左右、部位を述べてください。"
+)
+"""What a vision-language model is told beside a chest X-ray, where a spec gives no words of its own."""
+
+
+def report_prompt(pictures: Sequence[Picture], form: PromptFormat, *, instruction: str = REPORT_INSTRUCTION) -> Prompt:
+    r"""Returns the prompt that asks for the report of a radiograph: its pictures, then the instruction.
+
+    In a verbatim text the pictures stand as marks on lines of their own before the instruction.
+
+    Args:
+        pictures: the views, at least one.
+        form: one of PROMPT_FORMATS or a user's own, of which `bare` is used.
+        instruction: what is asked.
+
+    Reference:
+        Layout: JRadiEvo (Baba et al. 2024), released code: the picture, a line break, the instruction.
+
+    >>> report_prompt([picture], PROMPT_FORMATS["vicuna"], instruction="所見は。").text[-35:]  # doctest: +SKIP
+    'USER: <image>\n所見は。\nASSISTANT:'
+    """
+    if form.chat:
+        prompt = _lay_out(form, [], instruction, "")
+        first = dataclasses.replace(prompt.messages[0], images=tuple(pictures))
+        return Prompt(messages=(first, *prompt.messages[1:]))
+    marks = "".join(f"{IMAGE_MARK}\n" for _ in pictures)
+    return Prompt(text=form.opening + _fill(form, f"{marks}{instruction}", ""), images=tuple(pictures))
 
 
 def _exam_fields(question: Question, form: PromptFormat, *, case_text: bool) -> tuple[str, str]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "too_long"]
@@ -14,26 +18,52 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A radiograph as a person would look at it, and as models are given it.
+
+    `pixels` are uint8 of shape (height, width), 0 black and 255 white, with bone bright. `sha256` is that of the shape
+    and the pixels (`images.picture` takes it): two pictures are equal where it is.
+    """
+
+    sha256: str
+    pixels: npt.NDArray[np.uint8] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation; its pictures stand before its text."""
 
     role: Role
     content: str
+    images: tuple[Picture, ...] = ()
+
+
+IMAGE_MARK = "<image>"
+"""Where a picture stands in a verbatim text, one mark for each picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """What goes into a model.
 
-    Verbatim `text`, or `messages` for the model's own chat template: exactly one of them.
+    Verbatim `text`, or `messages` for the model's own chat template: exactly one of them. The pictures of a verbatim
+    text are in `images`, those of messages in the messages.
     """
 
     text: str = ""
     messages: tuple[Message, ...] = ()
+    images: tuple[Picture, ...] = ()
 
     def __post_init__(self) -> None:
         if bool(self.text) == bool(self.messages):
             raise ValueError("a prompt is either a text or messages")
+        if self.images and self.text.count(IMAGE_MARK) != len(self.images):
+            raise ValueError(f"a text has one {IMAGE_MARK} for each of its images")
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """All pictures in the order in which they stand."""
+        return self.images or tuple(picture for message in self.messages for picture in message.images)
 
 
 @dataclass(frozen=True, slots=True)
