@@ -1,14 +1,17 @@
-# Two commands for people: `make demo` and `make test`. Both make .venv and install what they need by themselves.
+# Commands for people: `make demo`, `make demo-reports` and `make test`. They make .venv and install what they need.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: .venv demo test check format clean
+.PHONY: .venv demo demo-reports test check format clean
 
 .venv: .venv/.for-use
 
 demo: .venv/.for-use
 	$(BIN)/ikyoku demo
+
+demo-reports: .venv/.for-use
+	$(BIN)/ikyoku demo --reports
 
 test: check
 	$(BIN)/python -m pytest

@@ -24,6 +24,7 @@ EACH_MODULE = pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_
 MOST_LINES, MOST_BODY, MOST_FIELDS = 400, 60, 15
 LONGER_MODULES: dict[str, str] = {"lab/facts.py": "a table of facts, one a line, and little code"}
 LONGER_FUNCTIONS: dict[str, str] = {}
+LARGER_SPECS = {"TuneSpec": "the numbers of one training, as papers print them, and what is asked beside a picture"}
 HEAVY = {
     "accelerate",
     "bitsandbytes",
@@ -152,7 +153,7 @@ def test_functions_are_short(path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [k for k in vars(specs).values() if isinstance(k, type) and issubclass(k, specs.Spec)])
 def test_specs_are_small(kind: type[specs.Spec]) -> None:
-    assert len(kind.model_fields) <= MOST_FIELDS
+    assert (len(kind.model_fields) > MOST_FIELDS) == (kind.__name__ in LARGER_SPECS)
 
 
 # names and words

@@ -188,7 +188,7 @@ def test_a_recipe_comes_back_from_what_is_written(path: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
 def test_the_record_of_an_example_gives_it_back(path: Path, tmp_path: Path) -> None:
-    kind = KINDS[path.name.split("-")[0]]
+    kind = KINDS.get(path.name.split("-")[0], EvolveSpec)  # the third study's bear its name
     spec = load(kind, path)
     (tmp_path / "spec.yaml").write_text(to_yaml(spec), encoding="utf-8")
     assert load(kind, tmp_path / "spec.yaml") == spec

@@ -93,7 +93,8 @@ def test_every_format_and_number_of_shots(form: PromptFormat, shots: int, with_i
         assert text.count(form.opening) == 1
         assert text.removeprefix("<user>").startswith(form.opening)
     if not form.chat:
-        ends = ("### 応答：\n", "### Response:\n", "\n解答：", "\nAnswer:", "\n考え方：", "\nReasoning:", "\nASSISTANT:")
+        heads = ("\n解答：", "\nAnswer:", "\n考え方：", "\nReasoning:", "\nASSISTANT:")
+        ends = ("### 応答：\n", "### Response:\n", *heads)
         assert text.endswith(ends)
         assert sum(text.count(end) for end in ends) == shots + 1
     # a reply that runs on into a next question is cut: what begins one is a stop text

@@ -17,18 +17,16 @@ from ikyoku.errors import DataError, ModelError
 from ikyoku.lab.pocket import world_of
 from ikyoku.models.chat import prompt_ids
 from ikyoku.models.loading import load_tokenizer, load_weights
+from ikyoku.models.tokenising import check_context, check_lengths, tokenised
 from ikyoku.prompts import PROMPT_FORMATS, instruction_prompt
 from ikyoku.runs import sha256_of
 from ikyoku.trainer import (
     WHOLE,
     TrainingPlan,
     add_adapter,
-    check_context,
     check_devices,
-    check_lengths,
     precision,
     save_adapter,
-    tokenised,
     train,
 )
 from ikyoku.training.examples import MASKED, Example, batches_by_length

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         MergeSpec,
         ModelSpec,
         RecipeSpec,
+        ReportSpec,
         SearchSpec,
         SpaceSpec,
         TuneSpec,
@@ -50,6 +51,7 @@ __all__ = [
     "MergeSpec",
     "ModelSpec",
     "RecipeSpec",
+    "ReportSpec",
     "SearchSpec",
     "SpaceSpec",
     "TuneSpec",
@@ -58,6 +60,7 @@ __all__ = [
     "evaluate",
     "evolve",
     "merge",
+    "report",
     "score",
     "tune",
 ]
@@ -89,6 +92,11 @@ def evolve(spec: EvolveSpec, *, join: bool = False, **options: Any) -> Finished:
         from ikyoku.jobs.join import join as job
 
         return job(spec, **options)
+    return _start(spec, options)
+
+
+def report(spec: ReportSpec, **options: Any) -> Finished:
+    """Drafts Japanese reports of chest X-rays; options as in `ikyoku.jobs.start`."""
     return _start(spec, options)
 
 

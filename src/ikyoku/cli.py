@@ -218,6 +218,59 @@ def evolve(
 
 
 @app.command()
+def report(
+    studies: Annotated[
+        list[str],
+        typer.Argument(help="X-rays, folders of studies, worklists (.csv); or one YAML spec.", show_default=False),
+    ],
+    model: Model = None,
+    adapter: Annotated[str | None, typer.Option("--adapter", help="Adapter folder.", show_default=False)] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Recipe the model was merged by, for the record.", show_default=False)
+    ] = None,
+    form: Annotated[str | None, typer.Option("--format", help="Prompt format or template file.")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", help="New folder for a copy of drafts.csv, SR and FHIR.", show_default=False)
+    ] = None,
+    deidentified: Annotated[
+        bool, typer.Option("--deidentified", help="Leave patient and study out of SR and FHIR.")
+    ] = False,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    new: New = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    online: Online = False,
+) -> None:
+    """Draft Japanese reports of chest X-rays. Exit code 2 where a study was refused; the others are drafted."""
+    from ikyoku.specs import ReportSpec
+
+    file = Path(studies[0]) if len(studies) == 1 and studies[0].endswith((".yaml", ".yml")) else None
+    beside = {"recipe": recipe, "format": form, "out": out, "deidentified": deidentified}
+    given: dict[str, Any] = {key: value for key, value in beside.items() if value}
+    if adapter and not model:
+        raise SpecError("--adapter: goes with --model. In a spec it stands beside the model's path.")
+    given |= {"model": {"path": model} | ({"adapter": adapter} if adapter else {})} if model else {}
+    given |= {} if file else {"studies": studies}
+    spec = read_spec(ReportSpec, file, given, overrides)
+    if dry_run:
+        go_offline(online)
+        from ikyoku.jobs import report as job
+
+        typer.echo(job.dry_run(spec))
+        return
+    done = start(spec, runs, new, online)
+    found = done.result
+    lines = [f"{found['drafts']} drafts of {found['studies']} studies, all unverified: a physician must check them"]
+    lines += [f"{found['empty']} empty replies"] * bool(found["empty"])
+    lines += [f"{found['contradicting']} drafts contradict themselves"] * bool(found["contradicting"])
+    lines += [f"refused {name}: {reason}" for name, reason in found["reasons"].items()]
+    tell(done, as_json, "\n".join(lines))
+    if found["refused"]:
+        raise typer.Exit(2)
+
+
+@app.command()
 def score(
     run: Annotated[Path, typer.Argument(help="Folder of a finished evaluate run.", show_default=False)],
     as_json: AsJson = False,
@@ -254,6 +307,9 @@ def demo(
     size: Annotated[
         Literal["tiny", "pocket"], typer.Option("--size", help="tiny: the mechanism; pocket: the effect.")
     ] = "pocket",
+    reports: Annotated[
+        bool, typer.Option("--reports", help="The third study: phantom X-rays, a search for a merge, Japanese drafts.")
+    ] = False,
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
     new: New = False,
@@ -262,8 +318,33 @@ def demo(
     """Make two pocket models on this machine, evaluate them, tune them, evaluate them again. No download."""
     from ikyoku.specs import DemoSpec
 
-    done = start(read_spec(DemoSpec, None, {"size": size}, overrides), runs, new, online=False)
+    given: dict[str, Any] = {"size": size} | ({"reports": True, "name": "pocket-reports"} if reports else {})
+    done = start(read_spec(DemoSpec, None, given, overrides), runs, new, online=False)
+    if reports:
+        from ikyoku.pages import evolution_text
+
+        found = json.loads((done.folder / done.result["evolution"] / "scores.json").read_text(encoding="utf-8"))
+        tell(done, as_json, evolution_text(found))
+        return
     tell(done, as_json, table(done.folder / done.result["evaluation"]))
+
+
+@app.command()
+def lab(
+    folder: Annotated[Path, typer.Argument(help="New folder for phantoms, reports and models.")] = Path("lab/xray"),
+    size: Annotated[
+        Literal["tiny", "pocket"], typer.Option("--size", help="tiny: the mechanism; pocket: the effect.")
+    ] = "pocket",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything that is random.")] = 0,
+    cache: Annotated[Path, typer.Option("--cache", help="Where made models are kept.")] = Path("~/.cache/ikyoku"),
+) -> None:
+    """Make phantom X-rays with reports, and the pocket models of the third study. No download."""
+    go_offline(False)
+    from ikyoku.lab.xray import make_xray_lab
+
+    with progress_bars() as progress:
+        make_xray_lab(size, seed=seed, folder=folder, cache=cache.expanduser(), progress=progress)
+    typer.echo(f"lab: {folder}\nnext: ikyoku evolve examples/pocket-jradievo.yaml")
 
 
 @app.command()

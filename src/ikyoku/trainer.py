@@ -9,22 +9,24 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ikyoku.errors import DataError, ModelError
-from ikyoku.models.chat import conversation_ids, prompt_ids
-from ikyoku.models.checks import ADAPTER_WEIGHTS
+from ikyoku.errors import ModelError
+from ikyoku.models.checks import ADAPTER_WEIGHTS, has_tower
 from ikyoku.models.loading import context_of, in_gpu_memory, keep_nf4_gradients, quiet
-from ikyoku.prompts import PromptFormat, instruction_prompt
+from ikyoku.models.tokenising import check_context
 from ikyoku.runs import write_atomically
-from ikyoku.training.examples import Example, batches_by_length, pair_example, span_example
-from ikyoku.types import Conversation, Instruction, InstructionSample, Message, Prompt
+from ikyoku.training.examples import Example, batches_by_length
+
+Beside = Callable[[Sequence[str], Any], dict[str, Any]]
+"""What a batch's pictures (by sha256, in the order of the rows) add to what the model is called with, given its ids."""
 
 WHOLE = "whole.json"
 """Written last into a checkpoint: one without it was cut off in the middle and is not used."""
@@ -47,50 +49,6 @@ class TrainingPlan:
     keep_steps: tuple[int, ...]
     checkpoint_every: int
     seed: int
-
-
-def tokenised(samples: Sequence[InstructionSample], form: PromptFormat, tokenizer: Any) -> list[Example]:
-    """Returns the samples as examples with their mask.
-
-    Raises:
-        ModelError: the tokenizer lacks an end-of-text token or a usable chat template.
-    """
-    if tokenizer.eos_token_id is None:
-        raise ModelError(f"{tokenizer.name_or_path}: the tokenizer has no end-of-text token, so no answer could end.")
-    make = {Instruction: _instruction_example, Conversation: _conversation_example}
-    return [make[type(s)](s, form, tokenizer) for s in samples]
-
-
-def check_lengths(examples: Sequence[Example], *, max_length: int, source: str) -> None:
-    """Refuses samples that are too long: cutting them would drop answers without a word.
-
-    Raises:
-        DataError: naming the samples and their lengths.
-    """
-    if long := _longer(examples, max_length, f" than max_length {max_length}"):
-        raise DataError(f"{source}: {long}. Shorten them, take them out, or raise max_length.")
-
-
-def check_context(examples: Sequence[Example], *, context: int, model: str) -> None:
-    """Refuses samples that the model cannot read to their end.
-
-    Raises:
-        DataError: naming the samples and their lengths.
-    """
-    if long := _longer(examples, context, ""):
-        raise DataError(
-            f"{model}: its context is {context} tokens, and {long}. "
-            f"Set max_length to {context} or less, and shorten them or take them out."
-        )
-
-
-def _longer(examples: Sequence[Example], most: int, than: str) -> str:
-    """Returns in words which examples are longer than `most` tokens; empty where none is."""
-    long = [f"{e.id}: {len(e.ids)} tokens" for e in examples if len(e.ids) > most]
-    if not long:
-        return ""
-    shown = "; ".join(long[:5]) + (f"; and {len(long) - 5} more" if len(long) > 5 else "")
-    return f"{len(long)} of {len(examples)} samples are longer{than} ({shown})"
 
 
 def check_devices(*, gpus: int, processes: int) -> None:
@@ -118,18 +76,18 @@ def check_devices(*, gpus: int, processes: int) -> None:
 def add_adapter(model: Any, plan: TrainingPlan) -> Any:
     """Returns the model with a fresh LoRA adapter, in train mode.
 
+    In a vision-language model the adapter is on its language model alone: tower and projector stay as they are.
+
     Raises:
         ModelError: a target module is not in the model; its linear modules are named.
     """
-    from torch.nn import Linear
     from transformers import set_seed
-    from transformers.pytorch_utils import Conv1D
 
     with quiet():  # while it is first imported
         from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
     set_seed(plan.seed)
-    linear = [name for name, module in model.named_modules() if isinstance(module, Linear | Conv1D)]  # 4-bit ones too
+    linear = _linear_modules(model)
     known = f"Its linear modules: {', '.join(sorted({name.rsplit('.', 1)[-1] for name in linear}))}."
     if not isinstance(plan.target_modules, str):
         unknown = [t for t in plan.target_modules if not any(n == t or n.endswith(f".{t}") for n in linear)]
@@ -140,6 +98,9 @@ def add_adapter(model: Any, plan: TrainingPlan) -> Any:
         with quiet():
             model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=on_gpu)
     targets = plan.target_modules if isinstance(plan.target_modules, str) else list(plan.target_modules)
+    if has_tower(model.config.to_dict()):
+        wanted = {name for name in linear if plan.target_modules == "all-linear" or name.endswith(plan.target_modules)}
+        targets = _expression(wanted)
     config = LoraConfig(
         r=plan.rank,
         lora_alpha=plan.alpha,
@@ -157,6 +118,24 @@ def add_adapter(model: Any, plan: TrainingPlan) -> Any:
     return model
 
 
+def _linear_modules(model: Any) -> list[str]:
+    """Returns the names of the linear modules, 4-bit ones too; those of the language model where there is a tower."""
+    from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
+
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, Linear | Conv1D)}
+    if not has_tower(model.config.to_dict()):
+        return list(linear)
+    language = {id(module) for module in model.get_decoder().modules()}
+    return [name for name, module in linear.items() if id(module) in language]
+
+
+def _expression(names: Collection[str]) -> str:
+    """Returns an expression that these modules' names match and no others': one for all layers where they are alike."""
+    layers = {re.sub(r"\.\d+\.", ".#.", name) for name in names}
+    return "|".join(sorted(re.escape(name).replace(r"\#", r"\d+") for name in layers))
+
+
 def train(
     model: Any,
     tokenizer: Any,
@@ -167,6 +146,7 @@ def train(
     keep: Callable[[int], Path],
     record: Callable[[dict[str, float]], None],
     rewind: Callable[[int], None],
+    beside: Beside | None = None,
 ) -> None:
     """Trains the adapter of `model` in place and leaves it at the last step.
 
@@ -179,6 +159,7 @@ def train(
         keep: the folder in which the adapter of a named step is put.
         record: called with step, loss, learning_rate and tokens after each step.
         rewind: called once with the step that training starts after, so that later records can be taken back.
+        beside: gives what the pictures of a batch add to the model's input; needed where examples have pictures.
 
     Raises:
         DataError: a sample is longer than the model's context.
@@ -197,7 +178,7 @@ def train(
         return
     doing = f"training on {plan.micro_batch_size} samples at a time"
     with quiet(), in_gpu_memory(doing, "Lower micro_batch_size, then max_length, or load the base as nf4."):
-        trainer = _trainer(model, tokenizer, examples, plan, checkpoints)
+        trainer = _trainer(model, tokenizer, examples, plan, checkpoints, beside)
         if trainer.args.fp16:  # TRL makes the adapter of a 4-bit base bfloat16, which cannot be scaled as float16 wants
             for parameter in (p for p in model.parameters() if p.requires_grad):
                 parameter.data = parameter.data.float()
@@ -229,20 +210,6 @@ def _load_adapter(model: Any, folder: Path) -> None:
             parameter.data = parameter.data.to(tensor.dtype)
 
 
-def _instruction_example(sample: Any, form: PromptFormat, tokenizer: Any) -> Example:
-    prompt = instruction_prompt(sample, form)
-    if prompt.messages:
-        turns = (*prompt.messages, Message("assistant", sample.output))
-        return _conversation_example(Conversation(sample.id, turns), form, tokenizer)
-    whole = prompt_ids(Prompt(text=prompt.text + sample.output), tokenizer)
-    answer = tokenizer(sample.output, add_special_tokens=False)["input_ids"]
-    return pair_example(sample.id, prompt_ids(prompt, tokenizer), whole, answer, end=tokenizer.eos_token_id)
-
-
-def _conversation_example(sample: Any, form: PromptFormat, tokenizer: Any) -> Example:
-    return span_example(sample.id, *conversation_ids(sample.messages, tokenizer, where=sample.id))
-
-
 def precision(number: str, *, gpu: bool, bf16: bool) -> dict[str, bool]:
     """Returns the trainer's settings that depend on the device and on the numbers that the base is computed in.
 
@@ -263,15 +230,19 @@ def precision(number: str, *, gpu: bool, bf16: bool) -> dict[str, bool]:
     }
 
 
-def _trainer(model: Any, tokenizer: Any, examples: Sequence[Example], plan: TrainingPlan, folder: Path) -> Any:
-    import torch
+def _trainer(
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    plan: TrainingPlan,
+    folder: Path,
+    beside: Beside | None,
+) -> Any:
     from torch.utils.data import Sampler
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTTrainer
 
     from datasets import Dataset
 
-    gpu = model.device.type == "cuda"
-    number = str(model.config.dtype).removeprefix("torch.")  # as load_weights chose it, also for a 4-bit base
     lengths = [len(e.ids) for e in examples]
 
     class ByLength(Sampler):  # type: ignore[misc]  # torch is not followed
@@ -293,33 +264,57 @@ def _trainer(model: Any, tokenizer: Any, examples: Sequence[Example], plan: Trai
         def _get_train_sampler(self, *_: Any) -> Any:
             return ByLength()
 
-    rows = Dataset.from_dict({"input_ids": [e.ids for e in examples], "labels": [e.labels for e in examples]})
-    return Trainer(
+        def _set_signature_columns_if_needed(self) -> None:
+            self._signature_columns = ["input_ids", "labels", "pictures"]
+
+        def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
+            pictures = inputs.pop("pictures", ())
+            more = beside(pictures, inputs["input_ids"]) if beside else {}
+            return super().compute_loss(model, inputs | more, *args, **options)
+
+    columns = {"input_ids": [e.ids for e in examples], "labels": [e.labels for e in examples]}
+    if beside:
+        columns["pictures"] = [e.pictures for e in examples]
+    trainer = Trainer(
         model=model,
         processing_class=tokenizer,
-        train_dataset=rows,
-        args=SFTConfig(
-            output_dir=str(folder),
-            max_steps=plan.steps,
-            per_device_train_batch_size=plan.micro_batch_size,
-            gradient_accumulation_steps=plan.batch_size // plan.micro_batch_size,
-            learning_rate=plan.learning_rate,
-            lr_scheduler_type={"constant": "constant_with_warmup"}.get(plan.schedule, plan.schedule),
-            warmup_steps=math.ceil(plan.warmup * plan.steps),
-            weight_decay=0.0,
-            max_length=None,
-            logging_steps=1,
-            logging_nan_inf_filter=False,
-            save_strategy="steps",
-            save_steps=plan.checkpoint_every,
-            save_total_limit=2,
-            seed=plan.seed,
-            data_seed=plan.seed,
-            **precision(number, gpu=gpu, bf16=gpu and torch.cuda.is_bf16_supported(including_emulation=False)),
-            report_to="none",
-            disable_tqdm=True,
-            push_to_hub=False,
-        ),
+        train_dataset=Dataset.from_dict(columns),
+        args=_settings(model, plan, folder),
+    )
+    padded = trainer.data_collator
+    if beside:
+        trainer.data_collator = lambda rows: {**padded(rows), "pictures": [p for row in rows for p in row["pictures"]]}
+    return trainer
+
+
+def _settings(model: Any, plan: TrainingPlan, folder: Path) -> Any:
+    """Returns TRL's settings for a plan."""
+    import torch
+    from trl import SFTConfig
+
+    gpu = model.device.type == "cuda"
+    number = str(model.config.dtype).removeprefix("torch.")  # as load_weights chose it, also for a 4-bit base
+    return SFTConfig(
+        output_dir=str(folder),
+        max_steps=plan.steps,
+        per_device_train_batch_size=plan.micro_batch_size,
+        gradient_accumulation_steps=plan.batch_size // plan.micro_batch_size,
+        learning_rate=plan.learning_rate,
+        lr_scheduler_type={"constant": "constant_with_warmup"}.get(plan.schedule, plan.schedule),
+        warmup_steps=math.ceil(plan.warmup * plan.steps),
+        weight_decay=0.0,
+        max_length=None,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=plan.checkpoint_every,
+        save_total_limit=2,
+        seed=plan.seed,
+        data_seed=plan.seed,
+        **precision(number, gpu=gpu, bf16=gpu and torch.cuda.is_bf16_supported(including_emulation=False)),
+        report_to="none",
+        disable_tqdm=True,
+        push_to_hub=False,
     )
 
 

@@ -38,7 +38,7 @@ def test_an_unnamed_file_becomes_what_it_stands_under(tmp_path: Path) -> None:
     dev, test = given(tmp_path / "a" / "mine.jsonl"), given(tmp_path / "b" / "theirs.jsonl", WORLD.test)
     (development,), (untouched,) = splits.part([dev], [test])
     assert type(development) is splits.Development and type(untouched) is splits.Test
-    assert development.questions == WORLD.dev and untouched.questions == WORLD.test
+    assert development.samples == WORLD.dev and untouched.samples == WORLD.test
     assert development.record() == {
         "name": "mine",
         "items": "text-only",

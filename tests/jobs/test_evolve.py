@@ -59,8 +59,7 @@ def spec(parents: dict[str, Path], lab: Path, /, **changes: Any) -> EvolveSpec:
         "method": "ties",
         "fitness": [{"exam": {"path": str(lab / "pocket-dev.jsonl")}, "metric": "probability"}],
         "test": [{"path": str(lab / "pocket-test.jsonl"), "label": "pocket"}],
-        "search": {"trials": TRIALS},
-        "finalists": 2,
+        "search": {"trials": TRIALS, "finalists": 2},
         "batch_size": 4,
         "max_new_tokens": 6,
     }
@@ -180,13 +179,14 @@ def test_what_is_handed_over_is_what_was_searched(
 
     from ikyoku.jobs.evolution import evolution
     from ikyoku.jobs.systems import Live
+    from ikyoku.models.features import FeatureCache
     from ikyoku.models.loading import load_weights
     from ikyoku.specfile import load
 
     recipe = read_recipe(finished.folder / evolve.RECIPE)
     assert recipe.merge_method == "ties" and scores["recipe"] == (finished.folder / evolve.RECIPE).read_text("utf-8")
     ready = evolution(load(EvolveSpec, finished.folder / "spec.yaml"))
-    live = Live(ready, progress=lambda *_: None)
+    live = Live(ready, FeatureCache(), progress=lambda *_: None)
     live.become(ready.merge_plan(ready.recipe(scores["winner"]["values"])))
     written = load_weights(
         str(finished.folder / evolve.MODEL), dtype="auto", quantization="none", trust_remote_code=False
@@ -241,8 +241,7 @@ def test_random_search_alone_a_generated_reply_and_the_gate(
             {"exam": {"path": str(tiny_lab / "pocket-dev.jsonl")}, "japanese": True, "limit": 4},
             {"exam": {"path": str(tiny_lab / "retention.jsonl")}, "metric": "likelihood", "weight": 2, "limit": 8},
         ],
-        search={"trials": 3, "sampler": "random"},
-        held_out=0,
+        search={"trials": 3, "sampler": "random", "held_out": 0, "finalists": 2},
         space={"layer_groups": 2, "scale": None},
     )
     done = ikyoku.evolve(asked, root=tmp_path)
@@ -263,7 +262,7 @@ def test_several_objectives_give_a_front(parents: dict[str, Path], tiny_lab: Pat
         parents,
         tiny_lab,
         fitness=[{"exam": {"path": path}, "metric": "probability"} for path in exams],
-        search={"trials": 5, "sampler": "nsga2", "random_baseline": False},
+        search={"trials": 5, "sampler": "nsga2", "random_baseline": False, "finalists": 2},
         test=[],
     )
     done = ikyoku.evolve(asked, root=tmp_path)
@@ -298,9 +297,8 @@ def test_clear_losers_are_stopped_early(parents: dict[str, Path], tiny_lab: Path
         method="task_arithmetic",
         space={"scale": [0, 200]},
         fitness=[{"exam": {"path": str(tiny_lab / "retention.jsonl")}, "metric": "probability"}],
-        held_out=0,
         test=[],
-        search={"trials": 6, "sampler": "random", "random_baseline": False},
+        search={"trials": 6, "sampler": "random", "random_baseline": False, "held_out": 0},
         batch_size=5,
     )
     done = ikyoku.evolve(asked, root=tmp_path)
@@ -536,7 +534,7 @@ def test_the_examples_run_dry(
     shutil.copytree(parents["noisy"], tmp_path / "fourth")
     third = [*own, f"parents.3.path={tmp_path / 'fourth'}", f"into={parents['base']}", "trust_remote_code=false"]
     third += [f"{exam}.path={tmp_path / 'igakuqa.jsonl'}" for exam in ("fitness.0.exam", "test.0")]
-    told = evolve.dry_run(load(EvolveSpec, root / "examples" / "evolve-jradievo.yaml", third))
+    told = evolve.dry_run(load(EvolveSpec, root / "examples" / "jradievo.yaml", third))
     named = re.findall(r"^parameter +(\S+): (\S+) to (\S+)$", told, re.M)
     assert len(named) == 10 and ("lambda", "0", "2") in named, "the third study's ten"
     assert "18 questions searched, 6 held out" in told and "1000 by cmaes and 1000 at random" in told

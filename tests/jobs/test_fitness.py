@@ -64,7 +64,7 @@ def test_a_test_split_does_not_fit_in(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="not Test: nothing is chosen by a test"):
         Fitness([test], [spec], [PROMPT_FORMATS["alpaca-ja"]], held_out=0, seed=0)  # type: ignore[list-item]
     items = final_items(test, spec.exam, spec, PROMPT_FORMATS["alpaca-ja"])
-    assert sorted(i.question.id for i in items) == sorted(q.id for q in WORLD.test)
+    assert sorted(i.sample.id for i in items) == sorted(q.id for q in WORLD.test)
     with pytest.raises(ValueError, match="not the questions of"):
         final_items(test, ExamSpec(path=str(tmp_path / "a.jsonl")), spec, PROMPT_FORMATS["alpaca-ja"])
 
@@ -72,8 +72,8 @@ def test_a_test_split_does_not_fit_in(tmp_path: Path) -> None:
 def test_one_order_for_all_and_the_held_out_apart(tmp_path: Path) -> None:
     asked = [fitness(tmp_path, "likelihood", "gestalt", held_out=0.3) for _ in range(2)]
     assert asked[0].search == asked[1].search and len(asked[0].search) == 14 and len(asked[0].held_out) == 6
-    searched = {i.question.id for i in asked[0].search}
-    assert not searched & {i.question.id for i in asked[0].held_out}, "held out for both metrics"
+    searched = {i.sample.id for i in asked[0].search}
+    assert not searched & {i.sample.id for i in asked[0].held_out}, "held out for both metrics"
     assert {i.part for i in asked[0].search[:7]} == {0, 1}, "the entries are mixed"
 
 
@@ -102,7 +102,7 @@ def test_scores_are_those_of_an_evaluation(
     batches = list(ask(tuned, made.search, batch_size=5, max_new_tokens=8))
     assert [len(b) for b in batches] == [5] * 9 + [3]
     for item, judged in zip(made.search, (j for b in batches for j in b), strict=True):
-        found[item.measure.metric, item.question.id] = judged.score
+        found[item.measure.metric, item.sample.id] = judged.score
     spec = ikyoku.EvaluateSpec.model_validate(
         {
             "models": [{"path": str(tiny_bases["tiny-ja"]), "adapter": str(tiny_tuned)}],
@@ -128,7 +128,7 @@ def test_the_probability_is_finer_than_the_likelihood(tuned: LocalModel, tmp_pat
     warm_up(tuned, fine.search)
     scores = [
         {
-            i.question.id: j.score
+            i.sample.id: j.score
             for i, j in zip(
                 f.search, (j for b in ask(tuned, f.search, batch_size=4, max_new_tokens=1) for j in b), strict=True
             )
@@ -168,7 +168,7 @@ def test_what_cannot_be_had_is_refused(tmp_path: Path) -> None:
 def test_a_limit_takes_part_of_the_questions(tmp_path: Path) -> None:
     made = fitness(tmp_path, "gestalt", "likelihood", limit=6, held_out=0.5)
     assert len(made.search) == 6 and len(made.held_out) == 6
-    assert len({i.question.id for i in made.everything}) == 6, "the same ones for both"
+    assert len({i.sample.id for i in made.everything}) == 6, "the same ones for both"
 
 
 def test_weights_that_are_no_numbers_are_refused(tiny_bases: dict[str, Path]) -> None:

@@ -93,7 +93,7 @@ def test_every_epoch_learns_every_token_once(finished: ikyoku.jobs.Finished, bas
     from ikyoku.datasets.instructions import read_instructions
     from ikyoku.models.loading import load_tokenizer
     from ikyoku.prompts import PROMPT_FORMATS
-    from ikyoku.trainer import tokenised
+    from ikyoku.models.tokenising import tokenised
 
     examples = tokenised(read_instructions(pairs), PROMPT_FORMATS["alpaca-ja"], load_tokenizer(str(base)))
     whole = sum(len(e.ids) for e in examples)

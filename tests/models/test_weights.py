@@ -11,12 +11,12 @@ import pytest
 
 from ikyoku.errors import ModelError
 from ikyoku.models.loading import (
-    _readable,
     context_of,
     in_gpu_memory,
     load_tokenizer,
     load_weights,
     quiet,
+    readable,
     with_adapter,
 )
 
@@ -185,7 +185,7 @@ def test_a_package_that_a_tokenizer_needs_is_named(two: Path, tmp_path: Path) ->
     "error", [RuntimeError("sizes\nmore"), OSError("sizes"), KeyError("sizes"), ImportError("sizes")]
 )
 def test_what_a_load_raises_is_one_line(error: Exception) -> None:
-    with pytest.raises(ModelError) as told, _readable("m"):
+    with pytest.raises(ModelError) as told, readable("m"):
         raise error
     assert "sizes" in str(told.value) and "\n" not in str(told.value)
 
@@ -193,7 +193,7 @@ def test_what_a_load_raises_is_one_line(error: Exception) -> None:
 def test_a_full_gpu_is_told() -> None:
     import torch
 
-    with pytest.raises(ModelError) as told, _readable("m"), in_gpu_memory("m: loading the model", "Take nf4."):
+    with pytest.raises(ModelError) as told, readable("m"), in_gpu_memory("m: loading the model", "Take nf4."):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
     assert str(told.value) == "m: loading the model needs more memory than the GPU has free. Take nf4."
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,11 @@ from typing import Any
 
 from ikyoku.datasets.exams import Exam, Selection, write_exam
 from ikyoku.datasets.overlap import find_overlap
+from ikyoku.datasets.radiographs import Radiograph, RadiographSet
 from ikyoku.datasets.sheets import read_records
 from ikyoku.errors import DataError, together
 from ikyoku.metrics.exam import exam_year
+from ikyoku.runs import sha256_of
 from ikyoku.text import fold
 from ikyoku.types import Question
 
@@ -46,9 +49,34 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenReports:
+    """Radiographs as a spec names them: where they are, what they are called, which of them are taken."""
+
+    path: Path
+    name: str
+    held: RadiographSet
+    selection: ReportSelection
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSelection:
+    """Radiographs that are asked, a hash that names exactly these images and texts, and the hash of every image."""
+
+    samples: tuple[Radiograph, ...]
+    sha256: str
+    images: frozenset[str]
+    name: str = "reports"
+
+    @property
+    def count(self) -> int:
+        """The number of radiographs."""
+        return len(self.samples)
+
+
+@dataclass(frozen=True, slots=True)
 class _Split:
     name: str
-    selection: Selection
+    selection: Selection | ReportSelection
     made_by: object = field(repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -56,9 +84,10 @@ class _Split:
             raise TypeError(f"{type(self).__name__}: made by datasets.splits.part alone, which decides what is which")
 
     @property
-    def questions(self) -> tuple[Question, ...]:
-        """The questions, in the exam's order."""
-        return self.selection.questions
+    def samples(self) -> tuple[Question, ...] | tuple[Radiograph, ...]:
+        """The questions in the exam's order, or the radiographs in that of their list."""
+        chosen = self.selection
+        return chosen.samples if isinstance(chosen, ReportSelection) else chosen.questions
 
     def record(self) -> dict[str, Any]:
         """Returns name, item list, count and hash, as scores.json holds them."""
@@ -118,34 +147,123 @@ def part(fitness: Sequence[Given], test: Sequence[Given]) -> tuple[tuple[Develop
     )
 
 
-def hold_out(questions: Sequence[Sequence[Question]], *, share: float, seed: int) -> tuple[frozenset[str], ...]:
-    """Returns for each list of questions the ids of those that are held out from the search.
+def select_reports(held: RadiographSet, *, limit: int | None, seed: int) -> ReportSelection:
+    """Returns the radiographs of a set that are asked: all, or `limit` of them drawn by the seed.
 
-    A question that stands in several lists, under any id, is held out in all of them or in none.
+    Raises:
+        DataError: an image file cannot be read, or there is no radiograph with a report.
+    """
+    taken = drawn(held.samples, limit, seed=seed) if limit is not None else {s.id for s in held.samples}
+    samples = tuple(s for s in held.samples if s.id in taken)
+    if not samples:
+        raise DataError(f"{held.path}: holds no radiograph with a report.")
+    marks = []
+    digest = hashlib.sha256()
+    for sample in samples:
+        files = [sha256_of(path) for path in sample.images]
+        marks += files
+        digest.update("\0".join((sample.id, sample.patient, sample.findings, sample.impression, *files, "")).encode())
+    return ReportSelection(samples, digest.hexdigest(), frozenset(marks))
+
+
+def part_reports(
+    fitness: Sequence[GivenReports], test: Sequence[GivenReports], training: Sequence[GivenReports] = ()
+) -> tuple[tuple[Development, ...], tuple[Test, ...]]:
+    """Returns radiographs as development and test splits, in their order; `part` for reports.
+
+    What is refused as development or as a test by its name is what `part` refuses. No image and no patient of a test
+    may be searched on, or be among what a rival is trained on; two radiographs may well have the same report.
 
     Args:
-        questions: the lists.
+        fitness: what a search looks at.
+        test: what it is tested on.
+        training: what rivals are trained on.
+
+    Raises:
+        DataError: all faults together, radiographs by their ids.
+    """
+    faults = [
+        f"{given.path}: {found}, and fitness takes development data only. Name a development split here and this one "
+        "under test_reports; what is searched on cannot be tested on."
+        for given in fitness
+        if (found := _called(given, _TEST))
+    ]
+    faults += [
+        f"{given.path}: {found}: it is no test of what may have been trained on it. Name a test split."
+        for given in test
+        if (found := _called(given, _TRAIN))
+    ]
+    for given in (*fitness, *training):
+        for other in test:
+            faults += _shared(given.path, given.selection, other)
+    if faults:
+        raise DataError(together(faults))
+    return (
+        tuple(Development(given.name, given.selection, _BY_PART) for given in fitness),
+        tuple(Test(given.name, given.selection, _BY_PART) for given in test),
+    )
+
+
+def _called(given: GivenReports, words: set[str]) -> str:
+    for path in (given.path, given.path.resolve()):
+        if _words(path.stem if path.suffix else path.name) & words:
+            return f"the name {path.name!r} says {'test' if words is _TEST else 'training'}"
+    return f"it is labelled {given.name!r}" if _words(given.name) & words else ""
+
+
+def _shared(path: Path, ours: ReportSelection, other: GivenReports) -> list[str]:
+    """Which patients or images of ours stand in a test, as one fault; none where none does."""
+    theirs = other.selection
+    patients = {sample.patient for sample in theirs.samples} - {""}
+    found = [s.id for s in ours.samples if s.patient in patients]
+    if ours.images & theirs.images:
+        found += [s.id for s in ours.samples if any(sha256_of(p) in theirs.images for p in s.images)]
+    found = list(dict.fromkeys(found))
+    if not found:
+        return []
+    shown = ", ".join(found[:10]) + (f", and {len(found) - 10} more" if len(found) > 10 else "")
+    return [
+        f"{path}: {len(found)} of {ours.count} radiographs are of a patient or an image of the test {other.path}: "
+        f"{shown}. What is learnt or searched on cannot be tested on; take them out of one of the two."
+    ]
+
+
+def hold_out(
+    samples: Sequence[Sequence[Question | Radiograph]], *, share: float, seed: int
+) -> tuple[frozenset[str], ...]:
+    """Returns for each list of questions or radiographs the ids of those that are held out from the search.
+
+    A question that stands in several lists, under any id, is held out in all of them or in none; so is a patient.
+
+    Args:
+        samples: the lists.
         share: of the questions of each, 0 to 1; rounded to whole questions.
         seed: decides which.
     """
     decided: dict[str, bool] = {}
     found = []
-    for asked in questions:
-        keys = {question.id: _content(question) for question in asked}
+    for asked in samples:
+        keys = {sample.id: _content(sample) for sample in asked}
         wanted = round(share * len(keys)) - sum(decided.get(key, False) for key in keys.values())
-        left = sorted({key for key in keys.values() if key not in decided}, key=lambda key: _draw(seed, key))
-        decided |= {key: place < wanted for place, key in enumerate(left)}
+        counts = Counter(key for key in keys.values() if key not in decided)
+        taken = 0
+        for key in sorted(counts, key=lambda key: _draw(seed, key)):
+            decided[key] = taken + counts[key] <= wanted
+            taken += counts[key] if decided[key] else 0
         found.append(frozenset(name for name, key in keys.items() if decided[key]))
     return tuple(found)
 
 
-def drawn(questions: Sequence[Question], limit: int, *, seed: int) -> frozenset[str]:
-    """Returns the ids of `limit` questions, or of all where there are fewer; their content and the seed decide."""
-    return frozenset(q.id for q in sorted(questions, key=lambda q: _draw(seed, f"drawn|{_content(q)}"))[:limit])
+def drawn(samples: Sequence[Question | Radiograph], limit: int, *, seed: int) -> frozenset[str]:
+    """Returns the ids of `limit` samples, or of all where there are fewer; their content and the seed decide."""
+    return frozenset(s.id for s in sorted(samples, key=lambda s: _draw(seed, f"drawn|{_content(s)}"))[:limit])
 
 
-def _content(question: Question) -> str:
-    return "\0".join((question.case, question.text, *sorted(question.choices)))
+def _content(sample: Question | Radiograph) -> str:
+    """What makes a sample the one it is: a question's words, a radiograph's patient."""
+    if isinstance(sample, Radiograph):
+        return sample.patient or sample.id
+    return "\0".join((sample.case, sample.text, *sorted(sample.choices)))
 
 
 def _draw(seed: int, key: str) -> bytes:

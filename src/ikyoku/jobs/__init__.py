@@ -15,13 +15,14 @@ from ikyoku import offline
 from ikyoku.errors import SpecError
 from ikyoku.runs import Progress, open_run, silent
 from ikyoku.specfile import to_yaml
-from ikyoku.specs import DemoSpec, EvaluateSpec, EvolveSpec, MergeSpec, Spec, TuneSpec
+from ikyoku.specs import DemoSpec, EvaluateSpec, EvolveSpec, MergeSpec, ReportSpec, Spec, TuneSpec
 
 VERBS: dict[type[Spec], str] = {
     TuneSpec: "tune",
     EvaluateSpec: "evaluate",
     MergeSpec: "merge",
     EvolveSpec: "evolve",
+    ReportSpec: "report",
     DemoSpec: "demo",
 }
 """Which module of this folder does which spec; in it, the function of the same name and `inputs`."""

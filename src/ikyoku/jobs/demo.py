@@ -23,6 +23,10 @@ def inputs(spec: DemoSpec) -> dict[str, Path]:
 
 def demo(spec: DemoSpec, run: Run) -> dict[str, Any]:
     """Runs the demo and returns the result: the folders of its runs and the seconds each part took."""
+    if spec.reports:
+        from ikyoku.jobs.demo_reports import demo_reports
+
+        return demo_reports(spec, run)
     seconds: dict[str, float] = {}
     began = time.monotonic()
 

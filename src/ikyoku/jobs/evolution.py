@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ikyoku.assembly.plan import MergePlan, plan_merge, reparametrised
 from ikyoku.checkpoints import open_checkpoint
-from ikyoku.datasets.splits import Development, Given, Test, part
+from ikyoku.datasets.radiographs import read_radiographs
+from ikyoku.datasets.splits import (
+    Development,
+    Given,
+    GivenReports,
+    Test,
+    part,
+    part_reports,
+    select_reports,
+)
 from ikyoku.errors import IkyokuError, SpecError, together
 from ikyoku.jobs.fitness import Fitness, Item, final_items
 from ikyoku.jobs.plan import plan, read_by
 from ikyoku.prompts import PromptFormat
-from ikyoku.recipe import method_of
+from ikyoku.recipe import method_of, model_reference
 from ikyoku.runs import spec_hash
 from ikyoku.search.genome import Gene, recipe_values, space_of
 from ikyoku.search.space import Space, uniform
 from ikyoku.specfile import parse, read_format
-from ikyoku.specs import EvaluateSpec, EvolveSpec, ExamSpec, ModelSpec, RecipeSpec
+from ikyoku.specs import EvaluateSpec, EvolveSpec, ExamSpec, ModelSpec, RadiographsSpec, RecipeSpec
 from ikyoku.specs.recipe import ParentSpec
+from ikyoku.types import IMAGE_MARK
 
 if TYPE_CHECKING:
     from ikyoku.merging import Method
+
+_Asked = TypeVar("_Asked")
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,7 @@ class Evolution:
     """A search, ready to begin.
 
     `parents` are references as recipes have them, by the names that parameters have; `plan` is that of the uniform
-    merge; `finals` are the questions of each of `tests`.
+    merge; `finals` are the questions of each of `tests`, `report_finals` the radiographs of each of `report_tests`.
     """
 
     spec: EvolveSpec
@@ -44,6 +57,18 @@ class Evolution:
     fitness: Fitness
     tests: tuple[Test, ...]
     finals: tuple[tuple[Item, ...], ...]
+    report_tests: tuple[Test, ...] = ()
+    report_finals: tuple[tuple[Item, ...], ...] = ()
+
+    @property
+    def into(self) -> str:
+        """The model that candidates are written in, as a folder or hub id."""
+        return model_reference(self.plan.parents[self.plan.into].name)[0]
+
+    @property
+    def sees(self) -> bool:
+        """Whether radiographs are asked, in the search or at the end."""
+        return any(fitness.reports for fitness in self.spec.fitness) or bool(self.report_tests)
 
     @property
     def fingerprint(self) -> str:
@@ -53,7 +78,7 @@ class Evolution:
         """
         values = self.spec.model_dump(mode="json")
         values["search"] = {key: value for key, value in values["search"].items() if key != "storage"}
-        questions = "".join(d.selection.sha256 for d in (*self.developments, *self.tests))
+        questions = "".join(d.selection.sha256 for d in (*self.developments, *self.tests, *self.report_tests))
         return hashlib.sha256(f"{spec_hash(values)}|{questions}".encode()).hexdigest()[:16]
 
     def recipe(self, values: Mapping[str, float], *, space: Space | None = None) -> RecipeSpec:
@@ -70,11 +95,39 @@ class Evolution:
         Its weight is 0, and where the method trims its density too: a parent of weight 0 would still vote on the signs
         of an unweighted election and count in its mean.
         """
-        own = [g for g in self.space if isinstance(g, Gene) and g.parent == parent and g.key in ("weight", "density")]
+        own = [g for g in self._of_parents() if g.parent == parent]
         if not any(gene.key == "weight" for gene in own):
             return None
-        wider = Space(tuple(replace(p, low=min(p.low, 0.0)) if p in own else p for p in self.space))
-        return self.recipe(dict(values) | {gene.name: 0.0 for gene in own}, space=wider)
+        return self._beyond(dict(values) | {gene.name: 0.0 for gene in own})
+
+    def only(self, parent: str | None) -> RecipeSpec | None:
+        """Returns the recipe that puts one parent's language model, or the base's, in the place of the merged one.
+
+        None where the method does not allow it: it gives parents no weight, or takes the mean by the weights alone.
+        """
+        own = [g for g in self._of_parents() if g.parent == parent]
+        if parent is not None and not any(gene.key == "weight" for gene in own):
+            return None
+        whole = {"lambda": 0.0 if parent is None else 1.0, "drop": 0.0}
+        if parent is None and not any(gene.key == "lambda" for gene in self._genes()):
+            return None
+        values = {gene.name: float(gene in own or parent is None) for gene in self._of_parents()}
+        return self._beyond(
+            uniform(self.space) | values | {g.name: whole[g.key] for g in self._genes() if g.key in whole}
+        )
+
+    def _genes(self) -> list[Gene]:
+        return [gene for gene in self.space if isinstance(gene, Gene)]
+
+    def _of_parents(self) -> list[Gene]:
+        return [gene for gene in self._genes() if gene.parent and gene.key in ("weight", "density")]
+
+    def _beyond(self, values: Mapping[str, float]) -> RecipeSpec:
+        """The recipe at a point that may lie outside the bounds of what is searched."""
+        wider = Space(
+            tuple(replace(p, low=min(p.low, values[p.name]), high=max(p.high, values[p.name])) for p in self.space)
+        )
+        return self.recipe(values, space=wider)
 
 
 def evolution(spec: EvolveSpec) -> Evolution:
@@ -85,10 +138,17 @@ def evolution(spec: EvolveSpec) -> Evolution:
         DataError: an exam cannot be read, or is no development or no test split; see `datasets.splits.part`.
         ModelError: the models cannot be merged.
     """
-    developments, tests = _splits(spec)
+    developments, tests, report_tests = _splits(spec)
     forms = [read_format(fitness.format) for fitness in spec.fitness]
-    fitness = Fitness(developments, spec.fitness, forms, held_out=spec.held_out, seed=spec.search.seed)
+    fitness = Fitness(developments, spec.fitness, forms, held_out=spec.search.held_out, seed=spec.search.seed)
     finals = [final_items(test, exam, spec.fitness[0], forms[0]) for test, exam in zip(tests, spec.test, strict=True)]
+    like, form = next(
+        ((entry, form) for entry, form in zip(spec.fitness, forms, strict=True) if entry.reports),
+        (spec.fitness[0], forms[0]),
+    )
+    report_finals = [
+        final_items(test, given, like, form) for test, given in zip(report_tests, spec.test_reports, strict=True)
+    ]
     if empty := [test.name for test, items in zip(tests, finals, strict=True) if not items]:
         raise SpecError(f"test: {', '.join(empty)} has no question of which the first fitness is defined.")
     parents = {parent.name: parent.reference for parent in spec.parents}
@@ -104,28 +164,65 @@ def evolution(spec: EvolveSpec) -> Evolution:
     )
     recipe = _recipe(spec, method, parents, space, uniform(space))
     merge = plan_merge(recipe, into=spec.into, seed=spec.search.seed)
-    return Evolution(spec, method, parents, space, merge, developments, fitness, tests, tuple(finals))
+    return Evolution(
+        spec,
+        method,
+        parents,
+        space,
+        merge,
+        developments,
+        fitness,
+        tests,
+        tuple(finals),
+        report_tests,
+        tuple(report_finals),
+    )
 
 
 def exams_of(spec: EvolveSpec) -> tuple[ExamSpec, ...]:
     """Returns every exam of a spec, of development and of test."""
-    return (*(fitness.exam for fitness in spec.fitness), *spec.test)
+    return (*(fitness.exam for fitness in spec.fitness if fitness.exam), *spec.test)
 
 
-def _splits(spec: EvolveSpec) -> tuple[tuple[Development, ...], tuple[Test, ...]]:
-    """The exams as development and test splits, every fault together."""
+def radiographs_of(spec: EvolveSpec) -> tuple[RadiographsSpec, ...]:
+    """Returns all radiographs of a spec: of development, of test, of its rivals' training."""
+    given = [fitness.reports for fitness in spec.fitness if fitness.reports]
+    return (*given, *spec.test_reports, *(RadiographsSpec(path=rival.data) for rival in spec.rivals))
+
+
+def _splits(spec: EvolveSpec) -> tuple[tuple[Development, ...], tuple[Test, ...], tuple[Test, ...]]:
+    """The exams and radiographs as development and test splits, every fault together; developments as the fitness."""
     faults: list[str] = []
-    groups: list[list[Given]] = []
-    for exams in ([fitness.exam for fitness in spec.fitness], spec.test):
-        groups.append([])
-        for exam in exams:
+
+    def read(given: Sequence[_Asked], reader: Callable[[_Asked], _Read]) -> list[_Read]:
+        found = []
+        for one in given:
             try:
-                groups[-1].append(_given(exam))
+                found.append(reader(one))
             except IkyokuError as error:
-                faults += str(error).splitlines()
+                faults.extend(str(error).splitlines())
+        return found
+
+    seed = spec.search.seed
+    exams = [read([f.exam for f in spec.fitness if f.exam], _given), read(spec.test, _given)]
+    training = [RadiographsSpec(path=rival.data) for rival in spec.rivals]
+    reports = [
+        read(given, lambda one: _given_reports(one, seed))
+        for given in ([f.reports for f in spec.fitness if f.reports], spec.test_reports, training)
+    ]
     if faults:
         raise SpecError(together(dict.fromkeys(faults)))
-    return part(*groups)
+    (asked, tests), (written, report_tests) = part(*exams), part_reports(*reports)
+    of_exams, of_reports = iter(asked), iter(written)
+    developments = tuple(next(of_reports if f.reports else of_exams) for f in spec.fitness)
+    return developments, tests, report_tests
+
+
+def _given_reports(given: RadiographsSpec, seed: int) -> GivenReports:
+    path = Path(given.path).expanduser()
+    translations = Path(given.translations).expanduser() if given.translations else None
+    held = read_radiographs(path, layout=given.layout, translations=translations)
+    return GivenReports(path, given.name, held, select_reports(held, limit=given.limit, seed=seed))
 
 
 def _given(exam: ExamSpec) -> Given:
@@ -158,5 +255,7 @@ def described(space: Space) -> list[dict[str, Any]]:
 def shown(form: PromptFormat, items: Sequence[Item]) -> str:
     """Returns the first prompt, verbatim, under a line that says what it is."""
     first = items[0]
-    text = first.prompt.text or "\n".join(f"[{m.role}] {m.content}" for m in first.prompt.messages)
-    return f"First prompt ({form.name}, {first.question.id}):\n\n{text}"
+    text = first.prompt.text or "\n".join(
+        f"[{m.role}] {IMAGE_MARK * len(m.images)}{m.content}" for m in first.prompt.messages
+    )
+    return f"First prompt ({form.name}, {first.sample.id}):\n\n{text}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,12 @@ from ikyoku import jobs
 from ikyoku.checkpoints import model_folder
 from ikyoku.errors import DataError, SpecError
 from ikyoku.jobs import finals
-from ikyoku.jobs.evolution import Evolution, described, evolution, exams_of, shown
+from ikyoku.jobs.drafts import png_uri
+from ikyoku.jobs.evolution import Evolution, described, evolution, exams_of, radiographs_of, shown
 from ikyoku.jobs.plan import read_by
+from ikyoku.jobs.report_finals import TEST as REPORT_TEST
+from ikyoku.jobs.report_finals import report_tests
+from ikyoku.jobs.rivals import adapters
 from ikyoku.jobs.searches import Search, carry_out, front, lines_of, opened, searches
 from ikyoku.jobs.systems import RECORD as EVALUATIONS
 from ikyoku.jobs.systems import Systems
@@ -25,6 +29,10 @@ from ikyoku.specs import EvolveSpec, MergeSpec, RecipeSpec
 from ikyoku.study import Study
 
 MODEL, RECIPE = "artifact/model", "artifact/recipe.yml"
+SIDE = 384
+"""Pixels on the longer side of an image on the page."""
+SHORT = ("rouge_l", "finding_f1")
+"""Report metrics that a run's short result tells."""
 
 
 def inputs(spec: EvolveSpec) -> dict[str, Path]:
@@ -41,6 +49,12 @@ def inputs(spec: EvolveSpec) -> dict[str, Path]:
     for fitness in spec.fitness:
         if fitness.format not in PROMPT_FORMATS:  # a template file
             found[fitness.format] = Path(fitness.format).expanduser()
+    for given in radiographs_of(spec):
+        for name in filter(None, (given.path, given.translations)):
+            if not Path(name).expanduser().exists():
+                raise DataError(f"{name}: no such file or folder.")
+            if Path(name).expanduser().is_file():  # of a folder the images that are asked are in its hash
+                found[name] = Path(name).expanduser()
     ready = evolution(spec)
     models = (model_reference(model.name) for model in ready.plan.parents)
     return found | {part: model_folder(part) for parts in models for part in parts if part}
@@ -68,7 +82,13 @@ def evolve(spec: EvolveSpec, run: Run) -> dict[str, Any]:
     missing = finals.ablation(ready, best, systems)
     write_winner(spec, run, recipe)
     random = choices["random"]["values"] if "random" in choices else None
-    tested = finals.tests(ready, systems, model=str(run.folder / MODEL), random=random) if ready.tests else []
+    model = str(run.folder / MODEL)
+    tested = finals.tests(ready, systems, model=model, random=random) if ready.tests else []
+    written: list[dict[str, Any]] = []
+    if ready.report_tests:
+        systems.release()
+        rivals = adapters(ready, run)
+        written = report_tests(ready, systems, model=model, random=random, rivals=rivals)
     scores = {
         **_asked(ready),
         "baselines": compared,
@@ -77,10 +97,12 @@ def evolve(spec: EvolveSpec, run: Run) -> dict[str, Any]:
         "ablation": missing,
         "tests": tested,
         "test": finals.TEST,
+        "report_tests": written,
+        "report_test": REPORT_TEST,
         "recipe": recipe_yaml(recipe),
         "notes": _notes(ready, best),
     }
-    return _finish(spec, run, scores)
+    return _finish(ready, run, scores)
 
 
 def write_winner(spec: EvolveSpec, run: Run, recipe: RecipeSpec) -> None:
@@ -97,16 +119,17 @@ def write_winner(spec: EvolveSpec, run: Run, recipe: RecipeSpec) -> None:
     jobs.start(wanted, root=run.folder / "runs", progress=run.progress)
 
 
-def _finish(spec: EvolveSpec, run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
+def _finish(ready: Evolution, run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
     timings = _timings(run)
     run.write("scores.json", to_json(scores))
     run.write("timings.json", to_json(timings))
     page = evolution_page(
-        name=spec.name,
+        name=ready.spec.name,
         scores=scores,
         timings=timings,
         provenance=json.loads((run.folder / "provenance.json").read_text(encoding="utf-8")),
         spec_text=(run.folder / "spec.yaml").read_text(encoding="utf-8"),
+        pictures=_pictures(ready, scores["report_tests"]),
     )
     run.write("summary.html", page)
     return {
@@ -118,6 +141,18 @@ def _finish(spec: EvolveSpec, run: Run, scores: Mapping[str, Any]) -> dict[str, 
             test["name"]: {one["system"]: one["accuracy"]["value"] for one in test["systems"]}
             for test in scores["tests"]
         },
+        "report_tests": {
+            test["name"]: {one["system"]: {m: one["metrics"][m]["value"] for m in SHORT} for one in test["systems"]}
+            for test in scores["report_tests"]
+        },
+    }
+
+
+def _pictures(ready: Evolution, written: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The images of the examples that the page shows, by test."""
+    return {
+        test["name"]: [png_uri(items[example["place"]].prompt.pictures[0], SIDE) for example in test["examples"]]
+        for test, items in zip(written, ready.report_finals, strict=True)
     }
 
 
@@ -130,7 +165,8 @@ def _asked(ready: Evolution) -> dict[str, Any]:
             split.record()
             | {
                 "name": asked.name,
-                "metric": asked.metric,
+                "kind": "reports" if asked.reports else "exam",
+                "metric": asked.measured,
                 "format": fitness.measures[part].form.name,
                 "shots": asked.shots,
                 "weight": asked.weight,
@@ -157,9 +193,10 @@ def _items(ready: Evolution) -> Iterator[dict[str, Any]]:
     """Which question each score in candidates.jsonl and evaluations.jsonl belongs to, by its id."""
     groups = {finals.SEARCHED: ready.fitness.search, finals.HELD_OUT: ready.fitness.held_out}
     groups |= {f"test {test.name}": items for test, items in zip(ready.tests, ready.finals, strict=True)}
+    groups |= {f"test {test.name}": items for test, items in zip(ready.report_tests, ready.report_finals, strict=True)}
     for what, items in groups.items():
         for place, item in enumerate(items):
-            yield {"what": what, "place": place, "part": item.measure.name, "id": item.question.id}
+            yield {"what": what, "place": place, "part": item.measure.name, "id": item.sample.id}
 
 
 def _history(ready: Evolution, search: Search, study: Study, run: Run) -> dict[str, Any]:
@@ -204,7 +241,7 @@ def _notes(ready: Evolution, best: Mapping[str, Any]) -> list[str]:
             "No question was held out: the winner was chosen on the questions that it was searched on, where the best "
             "of many candidates looks better than it is."
         )
-    if not ready.tests:
+    if not ready.tests and not ready.report_tests:
         found.append(
             "No test split was given: nothing here says how good the winner is on questions it was not chosen by."
         )
@@ -213,7 +250,7 @@ def _notes(ready: Evolution, best: Mapping[str, Any]) -> list[str]:
             "Every fitness is an objective of its own. The winner is the best of the Pareto front by the weighted mean "
             "of all; another choice from the front is as good."
         )
-    if len(best["finalists"]) < ready.spec.finalists:
+    if len(best["finalists"]) < ready.spec.search.finalists:
         found.append(f"Only {len(best['finalists'])} candidates were evaluated to the end and different.")
     return found
 
@@ -254,15 +291,20 @@ def _told(ready: Evolution) -> Iterator[str]:
             sum(item.part == part for item in items) for items in (ready.fitness.search, ready.fitness.held_out)
         )
         left = ready.fitness.left_out[part]
+        what = "radiographs" if measure.reports else "questions"
         yield (
-            f"development {measure.name}: {searched} questions searched, {held} held out"
+            f"development {measure.name}: {searched} {what} searched, {held} held out"
             + (f", {left} that {measure.metric} is not defined for left out" if left else "")
             + f", weight {measure.weight:g}, {split.selection.sha256[:12]}"
         )
     for test, items in zip(ready.tests, ready.finals, strict=True):
         metric = items[0].measure.metric
         yield f"test        {test.name}: {len(items)} questions, {metric}, {test.selection.sha256[:12]}"
-    if not ready.tests:
+    for test in ready.report_tests:
+        yield f"test        {test.name}: {test.selection.count} radiographs, {test.selection.sha256[:12]}"
+    for rival in spec.rivals:
+        yield f"rival       {rival.label}: {rival.steps} steps of {rival.batch_size} on {rival.data}"
+    if not ready.tests and not ready.report_tests:
         yield "test        none: nothing will say how good the winner is on questions it was not chosen by"
     yield f"baselines   base, {', '.join(ready.parents)}, uniform merge" + (
         ", random search" if len(searches(ready)) > 1 else ""
@@ -270,7 +312,7 @@ def _told(ready: Evolution) -> Iterator[str]:
     yield (
         f"candidates  {asked.trials} by {asked.sampler}"
         + (f" and {asked.trials} at random" if len(searches(ready)) > 1 else "")
-        + f", the best {spec.finalists} of each asked again; {_pruning(ready)}"
+        + f", the best {asked.finalists} of each asked again; {_pruning(ready)}"
     )
     yield f"study       {asked.storage or 'study.db in the run folder'}"
     yield f"memory      {ResidentParents(ready.plan).describe()}"

@@ -8,7 +8,7 @@ how good it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,30 +16,29 @@ from ikyoku.errors import ModelError
 from ikyoku.jobs.evolution import Evolution
 from ikyoku.jobs.fitness import Judged
 from ikyoku.jobs.searches import Search, front
-from ikyoku.jobs.systems import Systems
+from ikyoku.jobs.systems import BASE, RANDOM, UNIFORM, WINNER, Systems, parent_key
 from ikyoku.metrics import summary
 from ikyoku.metrics.stats import holm
+from ikyoku.models.local import LocalModel
 from ikyoku.search.space import uniform
+from ikyoku.specs import CandidateParentSpec
 from ikyoku.study import Study
 
+Way = Callable[[], LocalModel]
+"""How a system is had when something is left to ask it."""
 SEARCHED, HELD_OUT = "search", "held-out"
-BASE, UNIFORM, WINNER, RANDOM = "base", "uniform", "winner", "random"
 TEST = (
     "exact McNemar test of the winner against each other system on the same questions, two-sided; p_holm: with Holm's "
     "correction over all comparisons of all tests; intervals: Wilson's, of a difference Bonett and Price's, 95 %"
 )
 
 
-def parent_key(label: str) -> str:
-    """Returns the key of a parent by itself."""
-    return f"parent {label}"
-
-
 def baselines(evolution: Evolution, systems: Systems) -> list[dict[str, Any]]:
     """Returns what the base, each parent alone and the uniform merge score on the development questions."""
     spec = evolution.spec
-    alone = [(BASE, BASE, systems.of_folder(spec.base))]
-    alone += [(parent_key(p.name), p.name, systems.of_folder(p.path, p.adapter)) for p in spec.parents]
+    asked = [(BASE, BASE, by_itself(evolution, systems, None))]
+    asked += [(parent_key(p.name), p.name, by_itself(evolution, systems, p)) for p in spec.parents]
+    alone = [(key, label, way) for key, label, way in asked if way is not None]
     found = [{"system": key, "label": label} | _on_development(evolution, systems, key, m) for key, label, m in alone]
     merged = systems.of_recipe(evolution.recipe(uniform(evolution.space)))
     try:
@@ -50,6 +49,21 @@ def baselines(evolution: Evolution, systems: Systems) -> list[dict[str, Any]]:
             f"What was found: {error}"
         ) from None
     return [*found, {"system": UNIFORM, "label": "uniform merge"} | scored]
+
+
+def by_itself(
+    evolution: Evolution, systems: Systems, parent: CandidateParentSpec | None
+) -> Callable[[], LocalModel] | None:
+    """Returns how a parent, or with None the base, is asked by itself; None where it cannot be.
+
+    Where radiographs are asked, a model without eyes is put in the place of the merged language model; the vision tower
+    and the projector are those of the model that candidates are written in.
+    """
+    path, adapter = (parent.path, parent.adapter) if parent else (evolution.spec.base, None)
+    if not evolution.sees or (parent is not None and parent.reference == evolution.into):
+        return systems.of_folder(path, adapter)
+    placed = evolution.only(parent.name if parent else None)
+    return None if placed is None else systems.of_recipe(placed)
 
 
 def chosen(evolution: Evolution, search: Search, study: Study, systems: Systems) -> dict[str, Any]:
@@ -79,13 +93,13 @@ def _finalists(evolution: Evolution, study: Study) -> list[dict[str, Any]]:
     """The records of the best candidates; with several objectives those of the Pareto front, by the weighted mean."""
     spec = evolution.spec
     if len(spec.objectives) == 1:
-        return study.best(spec.finalists)
+        return study.best(spec.search.finalists)
     records = study.records()
 
     def mean(number: int) -> float:
         return math.fsum(f.weight * value for f, value in zip(spec.fitness, records[number]["fitness"], strict=True))
 
-    return [records[number] for number in sorted(front(records), key=mean, reverse=True)[: spec.finalists]]
+    return [records[number] for number in sorted(front(records), key=mean, reverse=True)[: spec.search.finalists]]
 
 
 def ablation(evolution: Evolution, choice: Mapping[str, Any], systems: Systems) -> list[dict[str, Any]]:

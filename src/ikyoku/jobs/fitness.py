@@ -1,4 +1,4 @@
-"""What a candidate is worth: development questions, asked as `ikyoku evaluate` asks them, one number each.
+"""What a candidate is worth: development questions, asked as `ikyoku evaluate` asks them, or reports; one number each.
 
 All candidates are asked the same questions in the same order, shuffled once by the seed and asked in batches, so that
 two of them can be compared question by question after any batch. A test split does not fit in here: `Fitness` takes
@@ -11,15 +11,20 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ikyoku.datasets.radiographs import Radiograph
 from ikyoku.datasets.splits import Development, Test, drawn, hold_out
 from ikyoku.errors import ModelError, SpecError
 from ikyoku.jobs.plan import plan
 from ikyoku.jobs.records import sample_scores
 from ikyoku.metrics.language import is_japanese
-from ikyoku.prompts import PromptFormat, set_letters, set_text
-from ikyoku.specs import EvaluateSpec, ExamSpec, FitnessSpec, ModelSpec
+from ikyoku.metrics.reports import Reference, report_score
+from ikyoku.morphology import wakati, words
+from ikyoku.pictures import read_picture
+from ikyoku.prompts import REPORT_INSTRUCTION, PromptFormat, report_prompt, set_letters, set_text
+from ikyoku.specs import EvaluateSpec, ExamSpec, FitnessSpec, ModelSpec, RadiographsSpec
 from ikyoku.tasks import answer_sets, likelihood_scores, reply_text
 from ikyoku.types import Prompt, Question, Reply, SamplingParams
 
@@ -30,6 +35,8 @@ LIKELIHOODS = ("likelihood", "probability")
 """Metrics for which no text is generated."""
 CHOICE_ONLY = ("exact_match", "gestalt", *LIKELIHOODS)
 """Metrics that are not defined for a question without options."""
+LONGEST = 1024
+"""Pixels on the longer side of a picture that a search holds in memory; models look at fewer."""
 _DIGITS = 6  # of a score: what is recorded is what is counted
 _TRIED = 8  # prompts of either kind in a warm-up: not every question's options branch
 
@@ -43,24 +50,26 @@ class Measure:
     form: PromptFormat
     weight: float = 1.0
     japanese: bool = False
+    reports: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question as it is put to every candidate; `part` tells which entry of the fitness it belongs to."""
+    """One question or radiograph as it is put to every candidate; `part` tells the entry of the fitness it is of."""
 
     part: int
     measure: Measure
-    question: Question
+    sample: Question | Radiograph
     prompt: Prompt
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One reply's score, and whether it was Japanese (None where none was generated)."""
+    """One reply's score, and whether it was Japanese (None where none was generated); the reply itself of a report."""
 
     score: float
     japanese: bool | None
+    text: str | None = None
 
 
 class Fitness:
@@ -98,20 +107,23 @@ class Fitness:
         found: list[list[Item]] = []
         left_out: list[int] = []
         for part, (development, spec, measure) in enumerate(zip(developments, specs, self.measures, strict=True)):
-            taken = drawn(development.questions, spec.limit or development.selection.count, seed=seed)
-            items = [i for i in _items(part, measure, development, spec.exam, spec) if i.question.id in taken]
+            if spec.reports:
+                items = report_items(part, measure, development, spec.instruction)
+            else:
+                taken = drawn(development.samples, spec.limit or development.selection.count, seed=seed)
+                items = [i for i in _items(part, measure, development, spec) if i.sample.id in taken]
             found.append([i for i in items if _defined(i)])
             left_out.append(len(items) - len(found[-1]))
             if not found[-1]:
                 raise SpecError(
-                    f"fitness.{part}: {spec.metric} is defined for none of the questions of {spec.exam.path}."
+                    f"fitness.{part}: {measure.metric} is defined for none of the questions of {spec.source.path}."
                 )
         self.left_out = tuple(left_out)
-        folds = hold_out([[i.question for i in items] for items in found], share=held_out, seed=seed)
+        folds = hold_out([[i.sample for i in items] for items in found], share=held_out, seed=seed)
         order = [item for items in found for item in items]
         random.Random(f"{seed}|order").shuffle(order)
-        self.search = tuple(i for i in order if i.question.id not in folds[i.part])
-        self.held_out = tuple(i for i in order if i.question.id in folds[i.part])
+        self.search = tuple(i for i in order if i.sample.id not in folds[i.part])
+        self.held_out = tuple(i for i in order if i.sample.id in folds[i.part])
         if missing := {*range(len(specs))} - {i.part for i in self.search}:
             raise SpecError(f"held_out: leaves no question to search on of fitness.{min(missing)}. Lower it.")
 
@@ -146,16 +158,22 @@ class Fitness:
         return tuple(i.measure.weight / total * len(items) / counts[i.part] for i in items)
 
 
-def final_items(test: Test, exam: ExamSpec, like: FitnessSpec, form: PromptFormat) -> tuple[Item, ...]:
+def final_items(
+    test: Test, given: ExamSpec | RadiographsSpec, like: FitnessSpec, form: PromptFormat
+) -> tuple[Item, ...]:
     """Returns the questions of a test split as the first fitness is asked, scored as right or wrong.
 
     Where that fitness generates, by the answer read out of the reply; else by the likeliest option. The longest prompt
-    is first; the gate is off: whether replies are Japanese is counted beside it.
+    is first; the gate is off: whether replies are Japanese is counted beside it. Of radiographs the first metric is the
+    study's; the replies are kept, and all metrics are computed of them.
     """
     if not isinstance(test, Test):
         raise TypeError(f"the final evaluation takes a test split, not {type(test).__name__}")
+    if isinstance(given, RadiographsSpec):
+        return tuple(report_items(0, Measure(test.name, "rouge_l", form, reports=True), test, like.instruction))
     metric = "likelihood" if like.metric in LIKELIHOODS else "extracted_accuracy"
-    return tuple(i for i in _items(0, Measure(test.name, metric, form), test, exam, like) if _defined(i))
+    asked = like.model_copy(update={"exam": given, "reports": None})
+    return tuple(i for i in _items(0, Measure(test.name, metric, form), test, asked) if _defined(i))
 
 
 def ask(
@@ -163,20 +181,24 @@ def ask(
 ) -> Iterator[list[Judged]]:
     """Yields the scores of items in order, a batch at a time, from item `start`, which begins a batch.
 
+    A prompt that stands in several items, under several metrics, is answered once.
+
     Raises:
         ModelError: a likelihood is not a number.
     """
+    replies: dict[tuple[Prompt, tuple[str, ...]], str] = {}
     for first in range(start, len(items), batch_size):
         batch = items[first : first + batch_size]
         found: dict[int, Judged] = {}
         for measure in dict.fromkeys(i.measure for i in batch):
             places = [n for n, i in enumerate(batch) if i.measure == measure]
             asked = [batch[n] for n in places]
-            judged = (
-                _ranked(model, measure, asked)
-                if measure.metric in LIKELIHOODS
-                else _generated(model, measure, asked, max_new_tokens)
-            )
+            judge = _ranked if measure.metric in LIKELIHOODS else _reported if measure.reports else _generated
+            if judge is not _ranked:
+                _answer(model, measure, asked, replies, max_new_tokens)
+                judged = judge(measure, asked, [replies[i.prompt, measure.form.stop] for i in asked])
+            else:
+                judged = _ranked(model, measure, asked)
             found |= zip(places, judged, strict=True)
         yield [found[n] for n in range(len(batch))]
 
@@ -218,36 +240,75 @@ def probability(loglikelihoods: Sequence[float], right: Sequence[bool]) -> float
 
 
 def _measure(spec: FitnessSpec, form: PromptFormat) -> Measure:
-    if spec.metric in LIKELIHOODS and form.reasoning:
+    if spec.measured in LIKELIHOODS and form.reasoning:
         raise SpecError(f"fitness: {spec.metric} cannot be had of {form.name}, in which a model reasons first.")
-    if spec.metric in LIKELIHOODS and spec.japanese:
+    if spec.measured in LIKELIHOODS and spec.japanese:
         raise SpecError(f"fitness: japanese looks at replies, and {spec.metric} generates none. Leave one of them out.")
-    return Measure(spec.name, spec.metric, form, spec.weight, spec.japanese)
+    return Measure(spec.name, spec.measured, form, spec.weight, spec.japanese, spec.reports is not None)
 
 
-def _items(part: int, measure: Measure, split: Development | Test, exam: ExamSpec, spec: FitnessSpec) -> list[Item]:
+def report_items(part: int, measure: Measure, split: Development | Test, instruction: str | None) -> list[Item]:
+    """Returns radiographs as they are put to a model: the first view, as a picture of at most `LONGEST` pixels a side.
+
+    Raises:
+        DataError: an image cannot be read, or is no chest X-ray.
+    """
+    found = []
+    for sample in split.samples:
+        if not isinstance(sample, Radiograph):
+            raise TypeError(f"{split.name}: no radiographs")
+        picture = read_picture(sample.images[0], longest=LONGEST).picture
+        prompt = report_prompt([picture], measure.form, instruction=instruction or REPORT_INSTRUCTION)
+        found.append(Item(part, measure, sample, prompt))
+    return found
+
+
+def _items(part: int, measure: Measure, split: Development | Test, spec: FitnessSpec) -> list[Item]:
     """The questions of a split as `ikyoku evaluate` lays them out, the longest prompt first."""
+    if spec.exam is None:
+        raise ValueError(f"{spec.name}: no exam")
     laid_out = EvaluateSpec(
-        models=(ModelSpec(path="candidate"),), exams=(exam,), formats=(spec.format,), shots=(spec.shots,)
+        models=(ModelSpec(path="candidate"),), exams=(spec.exam,), formats=(spec.format,), shots=(spec.shots,)
     )
     (cell,) = plan(laid_out).cells
-    if {a.question for a in cell.asked} != {*split.questions}:
-        raise ValueError(f"{split.name}: not the questions of {exam.path}")
+    if {a.question for a in cell.asked} != {*split.samples}:
+        raise ValueError(f"{split.name}: not the questions of {spec.exam.path}")
     return [Item(part, measure, asked.question, asked.prompt) for asked in cell.asked]
 
 
 def _defined(item: Item) -> bool:
+    if item.measure.reports:
+        return True
     if item.measure.metric in LIKELIHOODS:
-        return bool(answer_sets(item.question))
-    return bool(item.question.choices) or item.measure.metric not in CHOICE_ONLY
+        return bool(answer_sets(_question(item)))
+    return bool(_question(item).choices) or item.measure.metric not in CHOICE_ONLY
 
 
-def _generated(model: LocalModel, measure: Measure, items: Sequence[Item], most: int) -> list[Judged]:
+def _question(item: Item) -> Question:
+    if not isinstance(item.sample, Question):
+        raise TypeError(f"{item.measure.name}: {item.sample.id} is no question")
+    return item.sample
+
+
+def _answer(
+    model: LocalModel,
+    measure: Measure,
+    items: Sequence[Item],
+    replies: dict[tuple[Prompt, tuple[str, ...]], str],
+    most: int,
+) -> None:
+    """Generates the replies to prompts that are not among `replies`, and adds them."""
     params = SamplingParams(max_new_tokens=most, stop=measure.form.stop)
+    new = list(dict.fromkeys(i.prompt for i in items if (i.prompt, params.stop) not in replies))
+    for prompt, completion in zip(new, model.generate(new, params) if new else [], strict=True):
+        replies[prompt, params.stop] = reply_text(completion.text, measure.form)
+
+
+def _generated(measure: Measure, items: Sequence[Item], texts: Sequence[str]) -> list[Judged]:
     name = "gestalt_score" if measure.metric == "gestalt" else measure.metric
     found = []
-    for item, completion in zip(items, model.generate([i.prompt for i in items], params), strict=True):
-        question, text = item.question, reply_text(completion.text, measure.form)
+    for item, text in zip(items, texts, strict=True):
+        question = _question(item)
         known = "\n".join((question.case, question.text, *question.choices))
         japanese = is_japanese(text, known=known)
         score = sample_scores(Reply(text), question)[name]
@@ -255,23 +316,41 @@ def _generated(model: LocalModel, measure: Measure, items: Sequence[Item], most:
     return found
 
 
+def _reported(measure: Measure, items: Sequence[Item], texts: Sequence[str]) -> list[Judged]:
+    found = []
+    for item, text in zip(items, texts, strict=True):
+        if not isinstance(item.sample, Radiograph):
+            raise TypeError(f"{measure.name}: {item.sample.id} is no radiograph")
+        japanese = is_japanese(text)
+        score = report_score(measure.metric, text, _reference(item.sample.findings))
+        found.append(Judged(0.0 if measure.japanese and not japanese else round(score, _DIGITS), japanese, text))
+    return found
+
+
+@lru_cache(maxsize=4096)  # every candidate's replies are held against the same references
+def _reference(text: str) -> Reference:
+    return Reference(text, words=words, wakati=wakati)
+
+
 def _ranked(model: LocalModel, measure: Measure, items: Sequence[Item]) -> list[Judged]:
     form = measure.form
     letters = form.answer == "letters"
-    sets = [answer_sets(i.question) for i in items]
+    questions = [_question(i) for i in items]
+    sets = [answer_sets(question) for question in questions]
     texts = [
-        [form.lead + (set_letters(s) if letters else set_text(i.question, s)) for s in own]
-        for i, own in zip(items, sets, strict=True)
+        [form.lead + (set_letters(s) if letters else set_text(question, s)) for s in own]
+        for question, own in zip(questions, sets, strict=True)
     ]
     found = []
-    for item, own, values in zip(items, sets, model.loglikelihood([i.prompt for i in items], texts), strict=True):
+    scored = model.loglikelihood([i.prompt for i in items], texts)
+    for question, own, values in zip(questions, sets, scored, strict=True):
         if values is None:  # too long for the model: wrong, as in an evaluation
             found.append(Judged(0.0, None))
         elif measure.metric == "probability":
-            right = [frozenset(s) in item.question.accepted for s in own]
+            right = [frozenset(s) in question.accepted for s in own]
             found.append(Judged(round(probability(values, right), _DIGITS), None))
         else:
             reply = Reply("", letters=tuple(values)) if letters else Reply("", options=tuple(values))
-            scores = likelihood_scores(reply, item.question)
+            scores = likelihood_scores(reply, question)
             found.append(Judged(scores["letters_acc" if letters else "acc"], None))
     return found

@@ -15,13 +15,25 @@ from ikyoku.assembly.plan import MergePlan
 from ikyoku.candidate import ResidentParents
 from ikyoku.jobs.evolution import Evolution
 from ikyoku.jobs.fitness import Item, Judged, ask, check_finite, warm_up
+from ikyoku.models.features import FeatureCache
 from ikyoku.models.loading import load_tokenizer, load_weights
 from ikyoku.models.local import LocalBase, LocalModel
-from ikyoku.recipe import model_reference
+from ikyoku.models.vision import is_vision_model, open_vision_model, with_eyes
 from ikyoku.runs import Progress, Run
 from ikyoku.specs import EvolveSpec, RecipeSpec
 
 RECORD = "evaluations"
+BASE, UNIFORM, WINNER, RANDOM = "base", "uniform", "winner", "random"
+
+
+def parent_key(label: str) -> str:
+    """Returns the key of a parent by itself."""
+    return f"parent {label}"
+
+
+def rival_key(label: str) -> str:
+    """Returns the key of a rival: the model that candidates are written in, tuned instead of merged."""
+    return f"tuned {label}"
 
 
 class Systems:
@@ -32,6 +44,7 @@ class Systems:
 
     def __init__(self, evolution: Evolution, run: Run) -> None:
         self.evolution, self.run, self.spec = evolution, run, evolution.spec
+        self._features = FeatureCache()  # no candidate changes the tower: an image goes through it once in a search
         self._live: Live | None = None
         self._alone: LocalBase | None = None
         self._kept: dict[tuple[str, str], list[Judged]] = {}
@@ -43,7 +56,7 @@ class Systems:
         """The live model with the parents beside it, loaded at its first use."""
         if self._live is None:
             self._alone = None
-            self._live = Live(self.evolution, progress=self.run.progress)
+            self._live = Live(self.evolution, self._features, progress=self.run.progress)
         return self._live
 
     def release(self) -> None:
@@ -68,6 +81,16 @@ class Systems:
 
         def load() -> LocalModel:
             self.release()
+            if is_vision_model(path):
+                self._alone = None
+                return open_vision_model(
+                    path,
+                    name=Path(path).name,
+                    adapter=adapter,
+                    batch_size=self.spec.batch_size,
+                    features=self._features,
+                    **_options(self.spec),
+                )
             if self._alone is None or self._alone.path != path:
                 self._alone = None
                 self._alone = LocalBase(path, **_options(self.spec))
@@ -104,6 +127,8 @@ class Systems:
                 "japanese": [j.japanese for j in judged],
                 "seconds": round(now - began, 4),
             }
+            if any(j.text is not None for j in judged):
+                record["texts"] = [j.text for j in judged]
             self.run.append(RECORD, [record])
             self._keep(record)
             at, began = at + len(judged), now
@@ -111,22 +136,26 @@ class Systems:
         return self._kept[who, what]
 
     def _keep(self, record: dict[str, Any]) -> None:
-        judged = [Judged(s, j) for s, j in zip(record["scores"], record["japanese"], strict=True)]
+        texts = record.get("texts") or [None] * len(record["scores"])
+        judged = [Judged(*each) for each in zip(record["scores"], record["japanese"], texts, strict=True)]
         self._kept.setdefault((record["who"], record["what"]), []).extend(judged)
 
 
 class Live:
     """One loaded model, and the parents in memory: any candidate is written into it in place."""
 
-    def __init__(self, evolution: Evolution, *, progress: Progress) -> None:
-        spec, plan = evolution.spec, evolution.plan
-        path = model_reference(plan.parents[plan.into].name)[0]
+    def __init__(self, evolution: Evolution, features: FeatureCache | None, *, progress: Progress) -> None:
+        spec, path = evolution.spec, evolution.into
         weights = load_weights(path, **_options(spec))
-        tokenizer = load_tokenizer(path, trust_remote_code=spec.trust_remote_code)
+        about = {"name": "candidate", "batch_size": spec.batch_size}
+        if is_vision_model(path):
+            self._model = with_eyes(weights, path, features=features, trust_remote_code=spec.trust_remote_code, **about)
+        else:
+            tokenizer = load_tokenizer(path, trust_remote_code=spec.trust_remote_code)
+            self._model = LocalModel(weights, tokenizer, **about)
         self._weights = weights
-        self._model = LocalModel(weights, tokenizer, name="candidate", batch_size=spec.batch_size)
         warm_up(self._model, evolution.fitness.everything)
-        self._parents = ResidentParents(plan)
+        self._parents = ResidentParents(evolution.plan)
         self._parents.attach(weights, progress=progress)
         self._now: MergePlan | None = None
 

@@ -1,54 +1,59 @@
-"""A base model and instruction pairs in, LoRA adapters out."""
+"""A base model and instruction pairs, or radiographs with their reports, in; LoRA adapters out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ikyoku.datasets.instructions import read_instructions
+from ikyoku.datasets.radiographs import RadiographSet
 from ikyoku.errors import DataError, ModelError
+from ikyoku.jobs.lessons import ReportLessons, as_text, check_model, read_lessons, sample_text, text_examples
 from ikyoku.models.checks import check_folder
-from ikyoku.models.loading import load_tokenizer, load_weights
+from ikyoku.models.loading import load_weights
+from ikyoku.models.tokenising import check_lengths
 from ikyoku.pages import tuning_page
-from ikyoku.prompts import instruction_prompt
 from ikyoku.runs import Run
 from ikyoku.specfile import read_format, to_yaml
 from ikyoku.specs import TuneSpec
-from ikyoku.trainer import TrainingPlan, add_adapter, check_lengths, save_adapter, tokenised, train
-from ikyoku.training.examples import Example, shown
+from ikyoku.trainer import Beside, TrainingPlan, add_adapter, save_adapter, train
+from ikyoku.training.examples import Example, in_runs, shown
 from ikyoku.types import Instruction, InstructionSample
+
+_SHOWN_FIRST = 50  # radiographs that a dry run reads
 
 
 def inputs(spec: TuneSpec) -> dict[str, Path]:
-    """Returns the files and folders that the result depends on, after checking them: a run starts on good input."""
-    data = Path(spec.data).expanduser()
-    if not data.is_file():
-        raise DataError(f"{spec.data}: no such file. `data` names a JSONL file of instruction pairs.")
-    read_instructions(data)
+    """Returns the files and folders that the result depends on, after checking them: a run starts on good input.
+
+    The images of radiographs are not among them: `tune` keeps their hash.
+    """
+    lessons = read_lessons(spec)
     if spec.model.adapter:
         raise ModelError("model.adapter: tuning starts from a base. Leave the adapter out.")
     check_folder(spec.model.path)
-    model = Path(spec.model.path).expanduser()
-    return {spec.data: data, **({spec.model.path: model} if model.is_dir() else {})}
+    check_model(spec, lessons)
+    data, model = Path(spec.data).expanduser(), Path(spec.model.path).expanduser()
+    files = {str(path): path for path in lessons.files} if isinstance(lessons, RadiographSet) else {spec.data: data}
+    return {**files, **({spec.model.path: model} if model.is_dir() else {})}
 
 
 def tune(spec: TuneSpec, run: Run) -> dict[str, Any]:
     """Trains the adapters of a spec, from where an interrupted run stood; returns the run's result."""
-    samples = read_instructions(Path(spec.data).expanduser())
+    lessons = read_lessons(spec)
     run.progress("loading the base", 0, spec.steps)
-    tokenizer = load_tokenizer(spec.model.path, trust_remote_code=spec.model.trust_remote_code)
-    examples = tokenised(samples, read_format(spec.format), tokenizer)
-    check_lengths(examples, max_length=spec.max_length, source=spec.data)
+    beside: Beside | None = None
+    if isinstance(lessons, RadiographSet):
+        _check_images(lessons, run)
+        base = _base(spec)
+        examples, tokenizer, beside = _report_examples(lessons, spec, run, base)
+        check_lengths(examples, max_length=spec.max_length, source=spec.data)
+    else:
+        examples, tokenizer = text_examples(lessons, spec)
+        check_lengths(examples, max_length=spec.max_length, source=spec.data)
+        base = _base(spec)
     planned = plan(spec)
-    base = load_weights(
-        spec.model.path,
-        dtype=spec.model.dtype,
-        quantization=spec.model.quantization,
-        trust_remote_code=spec.model.trust_remote_code,
-    )
-    base.name_or_path = str(Path(spec.model.path).expanduser())
     model = add_adapter(base, planned)
     train(
         model,
@@ -59,9 +64,50 @@ def tune(spec: TuneSpec, run: Run) -> dict[str, Any]:
         keep=lambda step: kept_folder(run, step),
         record=lambda record: _record(run, record, spec.steps),
         rewind=lambda step: run.rewrite("steps", [r for r in run.records("steps") if r["step"] <= step]),
+        beside=beside,
     )
     save_adapter(model, run.artifact / "adapter")
     return _finish(spec, run, model, examples)
+
+
+def _base(spec: TuneSpec) -> Any:
+    asked = spec.model
+    base = load_weights(
+        asked.path, dtype=asked.dtype, quantization=asked.quantization, trust_remote_code=asked.trust_remote_code
+    )
+    base.name_or_path = str(Path(asked.path).expanduser())
+    return base
+
+
+def _report_examples(lessons: RadiographSet, spec: TuneSpec, run: Run, base: Any) -> tuple[list[Example], Any, Beside]:
+    """Returns radiographs as examples, the tokenizer, and what gives their features to the model.
+
+    Every picture goes through the tower here, once: it is frozen, and what it says is kept for all passes.
+    """
+    from ikyoku.models.features import FeatureCache
+    from ikyoku.models.vision import open_eyes
+
+    trusted = spec.model.trust_remote_code
+    eyes = open_eyes(base.eval(), spec.model.path, features=FeatureCache(), trust_remote_code=trusted)
+    reports = ReportLessons(lessons.samples, spec)
+    examples = reports.examples(eyes.processor, lambda picture: eyes.see(picture).shown, progress=run.progress)
+    return examples, eyes.processor.tokenizer, reports.beside(eyes)
+
+
+def _check_images(lessons: RadiographSet, run: Run) -> None:
+    """Refuses to go on with other images than those that the run began with.
+
+    Raises:
+        DataError: an image, or a text, is another.
+    """
+    known = [record["sha256"] for record in run.records("data")]
+    if known and known != [lessons.sha256]:
+        raise DataError(
+            f"{lessons.path}: its images or reports are not those that this run began with. Start another run with "
+            "--new."
+        )
+    if not known:
+        run.append("data", [{"sha256": lessons.sha256, "samples": len(lessons.samples)}])
 
 
 def kept_folder(run: Run, step: int) -> Path:
@@ -93,10 +139,12 @@ def dry_run(spec: TuneSpec) -> str:
 
     Where the model is not on this machine, everything else is checked and the sample is shown as text.
     """
-    samples = read_instructions(Path(spec.data).expanduser())
+    lessons = read_lessons(spec)
+    samples = lessons.samples if isinstance(lessons, RadiographSet) else lessons
     lines = [
         f"base      {spec.model.path} ({_how_loaded(spec)})",
-        f"data      {spec.data}: {len(samples)} {_kind(samples)}",
+        f"data      {spec.data}: {len(samples)} {_kind(lessons)}",
+        *([f"omitted   {len(lessons.omitted)}"] if isinstance(lessons, RadiographSet) and lessons.omitted else []),
         f"adapter   rank {spec.lora.rank}, alpha {spec.lora.alpha:g}, dropout {spec.lora.dropout:g}, "
         f"on {_targets(spec)}",
         f"training  {spec.steps} steps of {spec.batch_size}, learning rate {spec.learning_rate:g} "
@@ -105,28 +153,43 @@ def dry_run(spec: TuneSpec) -> str:
     ]
     try:
         check_folder(spec.model.path)
-        tokenizer = load_tokenizer(spec.model.path, trust_remote_code=spec.model.trust_remote_code)
+        check_model(spec, lessons)
+        examples, decode = _dry_examples(lessons, spec)
     except ModelError as error:
         if Path(spec.model.path).expanduser().exists():
             raise
         lines += ["", f"The model is not on this machine, so nothing was tokenised: {error}", "", "First sample:", ""]
-        return "\n".join([*lines, _as_text(samples[0], spec)])
-    examples = tokenised(samples, read_format(spec.format), tokenizer)
+        return "\n".join([*lines, _as_text(lessons, spec)])
     check_lengths(examples, max_length=spec.max_length, source=spec.data)
     first = examples[0]
     lengths = sorted(len(e.ids) for e in examples)
+    part = f" (of the first {len(examples)})" if len(examples) < len(samples) else ""
     lines += [
         f"tokens    {lengths[0]} to {lengths[-1]} a sample, median {lengths[len(lengths) // 2]}; "
-        f"{sum(e.learnt for e in examples) / sum(lengths):.0%} of them learnt",
+        f"{sum(e.learnt for e in examples) / sum(lengths):.0%} of them learnt{part}",
         "",
         f"First sample ({first.id}): {len(first.ids)} tokens, {first.learnt} learnt, shown between ⟦ and ⟧",
         "",
-        shown(first, tokenizer.decode),
+        shown(first, decode),
         "",
-        "ids     " + " ".join(str(i) for i in first.ids),
-        "labels  " + " ".join("·" if label < 0 else str(label) for label in first.labels),
+        "ids     " + in_runs(first.ids, str),
+        "labels  " + in_runs(first.labels, lambda label: "·" if label < 0 else str(label)),
     ]
     return "\n".join(lines)
+
+
+def _dry_examples(
+    lessons: tuple[InstructionSample, ...] | RadiographSet, spec: TuneSpec
+) -> tuple[list[Example], Callable[[Sequence[int]], str]]:
+    """Returns samples as examples without the model's weights, and how their ids are written."""
+    from ikyoku.models.processors import open_processor
+
+    if not isinstance(lessons, RadiographSet):
+        examples, tokenizer = text_examples(lessons, spec)
+        return examples, tokenizer.decode
+    processor, _ = open_processor(spec.model.path, trust_remote_code=spec.model.trust_remote_code)
+    reports = ReportLessons(lessons.samples, spec)
+    return reports.examples(processor, processor.show, first=_SHOWN_FIRST), processor.decode
 
 
 def _record(run: Run, record: dict[str, float], steps: int) -> None:
@@ -150,6 +213,13 @@ def _finish(spec: TuneSpec, run: Run, model: Any, examples: Sequence[Example]) -
     return result
 
 
+def _as_text(lessons: tuple[InstructionSample, ...] | RadiographSet, spec: TuneSpec) -> str:
+    if isinstance(lessons, RadiographSet):
+        reports, first = ReportLessons(lessons.samples, spec), lessons.samples[0]
+        return as_text(*reports.pair(first, reports.picture(first.images[0])))
+    return sample_text(lessons[0], read_format(spec.format))
+
+
 def _how_loaded(spec: TuneSpec) -> str:
     if spec.model.quantization == "nf4":
         return "QLoRA: 4-bit NF4, double quantisation"
@@ -161,15 +231,7 @@ def _targets(spec: TuneSpec) -> str:
     return targets if isinstance(targets, str) else ", ".join(targets)
 
 
-def _kind(samples: Sequence[InstructionSample]) -> str:
-    return "instruction pairs" if isinstance(samples[0], Instruction) else "conversations"
-
-
-def _as_text(sample: InstructionSample, spec: TuneSpec) -> str:
-    if isinstance(sample, Instruction):
-        prompt = instruction_prompt(sample, read_format(spec.format))
-        before = prompt.text or "\n".join(f"[{m.role}] {m.content}" for m in prompt.messages)
-        return f"{before}⟦{sample.output}⟧"
-    return "\n".join(
-        f"[{m.role}] ⟦{m.content}⟧" if m.role == "assistant" else f"[{m.role}] {m.content}" for m in sample.messages
-    )
+def _kind(lessons: tuple[InstructionSample, ...] | RadiographSet) -> str:
+    if isinstance(lessons, RadiographSet):
+        return "radiographs with findings; the first view of each is shown, the findings are learnt"
+    return "instruction pairs" if isinstance(lessons[0], Instruction) else "conversations"

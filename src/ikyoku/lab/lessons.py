@@ -31,15 +31,26 @@ def train_and_save(
     """Trains a model, from where an interrupted training stood, and writes it with its tokenizer to a folder."""
     saved = folder / "progress.pt"
     rates = {"matrix_rate": matrix_rate, "learning_rate": learning_rate}
-    _train(model, batches, steps=steps, **rates, saved=saved, progress=progress)
+    train(model, batches, text_loss, steps=steps, **rates, saved=saved, progress=progress)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     saved.unlink(missing_ok=True)
 
 
-def _train(
+def text_loss(model: Any, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Returns the loss of a language model on (ids, labels); the output layer is computed only where one is learnt."""
+    import torch
+
+    ids, labels = batch
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    learnt = labels[:, 1:] != -100
+    return torch.nn.functional.cross_entropy(model.lm_head(hidden[learnt]), labels[:, 1:][learnt])
+
+
+def train(
     model: Any,
-    batches: Batches,
+    batches: Iterator[Any],
+    loss_of: Callable[[Any, Any], torch.Tensor],
     *,
     steps: int,
     matrix_rate: float,
@@ -49,14 +60,15 @@ def _train(
 ) -> None:
     """Trains a model in place: Muon for the layers' matrices, AdamW for the rest.
 
-    The output layer is computed only where a token is learnt. The state is saved every hundred steps, and training
-    goes on from what `saved` holds; it ends when the process that asked for it is gone. Muon (Jordan 2024; in torch
-    since 2.9) took half the steps that AdamW took to the same retention of facts.
+    Parameters that need no gradient stay as they are. The state is saved every hundred steps, and training goes on
+    from what `saved` holds; it ends when the process that asked for it is gone. Muon (Jordan 2024; in torch since
+    2.9) took half the steps that AdamW took to the same retention of facts.
     """
     import torch
 
-    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
-    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    learnt = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    matrices = [p for name, p in learnt if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in learnt if p.ndim != 2 or "embed" in name]
     optimizers = [
         torch.optim.Muon(matrices, lr=matrix_rate, momentum=0.95, weight_decay=0.05),
         torch.optim.AdamW(others, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
@@ -65,16 +77,14 @@ def _train(
     start = _continue_from(saved, model, optimizers)
     warmup = max(1, steps // 20)
     parent = os.getppid()
-    for step, (ids, labels) in enumerate(batches):
+    for step, batch in enumerate(batches):
         if step < start:
             continue
         if step == steps:
             break
         share = min((step + 1) / warmup, (steps - step) / (steps - warmup))
-        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-        learnt = labels[:, 1:] != -100
-        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[learnt]), labels[:, 1:][learnt])
-        loss.backward()
+        loss = loss_of(model, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             optimizer.param_groups[0]["lr"] = peak * share

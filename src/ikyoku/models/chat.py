@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ikyoku.errors import ModelError
@@ -28,18 +28,39 @@ def prompt_ids(prompt: Prompt, tokenizer: Any) -> list[int]:
     An end-of-text token that the tokenizer sets behind every text is taken off: the model goes on from the prompt.
 
     Raises:
-        ModelError: the tokenizer's chat template is missing or refuses the messages.
+        ModelError: the prompt has pictures, or the tokenizer's chat template is missing or refuses the messages.
     """
+    refuse_pictures(prompt, tokenizer)
     if prompt.messages:
         # The template writes its own beginning of text, where the model wants one.
-        return _ids(chat_text(prompt.messages, tokenizer, asked=True, where="the prompt"), tokenizer)
+        return chat_ids(chat_text(prompt.messages, tokenizer, asked=True, where="the prompt"), tokenizer)
     ids = list(tokenizer(prompt.text, verbose=False)["input_ids"])
     while ids and ids[-1] == tokenizer.eos_token_id:
         ids.pop()
     return ids
 
 
-def chat_text(messages: Sequence[Message], tokenizer: Any, *, asked: bool, where: str) -> str:
+def refuse_pictures(prompt: Prompt, tokenizer: Any) -> None:
+    """Refuses a prompt with pictures where only its text would be read.
+
+    Raises:
+        ModelError: the prompt has pictures.
+    """
+    if prompt.pictures:
+        raise ModelError(
+            f"{tokenizer.name_or_path}: a prompt has pictures, and this is asked as a language model, which sees none. "
+            "Name a vision-language model, or leave the pictures out."
+        )
+
+
+def chat_text(
+    messages: Sequence[Message],
+    tokenizer: Any,
+    *,
+    asked: bool,
+    where: str,
+    content: Callable[[Message], Any] = lambda turn: turn.content,
+) -> str:
     """Returns messages as the tokenizer's chat template writes them.
 
     Args:
@@ -47,6 +68,7 @@ def chat_text(messages: Sequence[Message], tokenizer: Any, *, asked: bool, where
         tokenizer: with a chat template.
         asked: whether the text ends where the model's answer begins.
         where: what the messages are, for the message: a sample's id.
+        content: what the template is given as a turn's content; a template that knows pictures takes a list of parts.
 
     Raises:
         ModelError: there is no template, or it refuses the messages; no text of theirs is shown.
@@ -62,7 +84,7 @@ def chat_text(messages: Sequence[Message], tokenizer: Any, *, asked: bool, where
     try:
         template = tokenizer.get_chat_template()
         clocked = _CLOCK + template if "strftime_now" in template else template
-        turns = [{"role": m.role, "content": m.content} for m in messages]
+        turns = [{"role": m.role, "content": content(m)} for m in messages]
         return str(
             tokenizer.apply_chat_template(turns, chat_template=clocked, tokenize=False, add_generation_prompt=asked)
         )
@@ -77,22 +99,33 @@ def chat_text(messages: Sequence[Message], tokenizer: Any, *, asked: bool, where
 
 
 def conversation_ids(
-    messages: Sequence[Message], tokenizer: Any, *, where: str
+    messages: Sequence[Message],
+    tokenizer: Any,
+    *,
+    where: str,
+    lay_out: Callable[[Sequence[Message], bool], str] | None = None,
 ) -> tuple[list[int], list[tuple[int, int]]]:
     """Returns a conversation's token ids, and the (start, end) spans of the assistant's turns with their ends.
+
+    Args:
+        messages: the turns.
+        tokenizer: with a chat template.
+        where: what the messages are, for the message.
+        lay_out: turns as text, and whether the text ends where the model's answer begins; `chat_text` by default.
 
     Raises:
         ModelError: the template is missing, refuses the conversation, rewrites earlier turns or does not end a turn.
     """
-    whole = chat_text(messages, tokenizer, asked=False, where=where)
+    text = lay_out or (lambda turns, asked: chat_text(turns, tokenizer, asked=asked, where=where))
+    whole = text(messages, False)
     marks = []
     for i, turn in enumerate(messages):
         if turn.role != "assistant":
             continue
         if i == 0:
             raise ModelError(f"{where}: the conversation begins with the assistant. Begin it with the user's turn.")
-        before = chat_text(messages[:i], tokenizer, asked=True, where=where)
-        after = chat_text(messages[: i + 1], tokenizer, asked=False, where=where)
+        before = text(messages[:i], True)
+        after = text(messages[: i + 1], False)
         if not (whole.startswith(before) and whole.startswith(after) and len(before) < len(after)):
             raise ModelError(
                 f"{tokenizer.name_or_path}: its chat template rewrites earlier turns, so the answers in "
@@ -114,19 +147,20 @@ def _spans(whole: str, marks: Sequence[tuple[int, int]], tokenizer: Any) -> tupl
 
     Where the tokenizer joins characters across a mark, the parts are tokenised one by one.
     """
-    ids = _ids(whole, tokenizer)
-    edges = [(_ids(whole[:start], tokenizer), _ids(whole[:end], tokenizer)) for start, end in marks]
+    ids = chat_ids(whole, tokenizer)
+    edges = [(chat_ids(whole[:start], tokenizer), chat_ids(whole[:end], tokenizer)) for start, end in marks]
     if all(ids[: len(part)] == part for pair in edges for part in pair):
         return ids, [(len(before), len(after)) for before, after in edges]
     ids, spans, done = [], [], 0
     for start, end in marks:
-        ids += _ids(whole[done:start], tokenizer)
-        learnt = _ids(whole[start:end], tokenizer)
+        ids += chat_ids(whole[done:start], tokenizer)
+        learnt = chat_ids(whole[start:end], tokenizer)
         spans.append((len(ids), len(ids) + len(learnt)))
         ids += learnt
         done = end
-    return ids + _ids(whole[done:], tokenizer), spans
+    return ids + chat_ids(whole[done:], tokenizer), spans
 
 
-def _ids(text: str, tokenizer: Any) -> list[int]:
+def chat_ids(text: str, tokenizer: Any) -> list[int]:
+    """Returns the ids of a text that a chat template has written, its special tokens included."""
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

@@ -71,6 +71,15 @@ def check_safetensors(path: Path) -> None:
         ) from None
 
 
+def has_tower(config: Mapping[str, Any]) -> bool:
+    """Returns whether a model of this config.json takes pictures.
+
+    >>> has_tower({"model_type": "llava", "vision_config": {}}), has_tower({"model_type": "llama"})
+    (True, False)
+    """
+    return any(config.get(key) is not None for key in ("vision_config", "vq_config", "mm_vision_tower"))
+
+
 def check_loaded(path: str, info: Mapping[str, Any]) -> None:
     """Refuses a model of which some tensors did not come from its weights: transformers fills them with random values.
 

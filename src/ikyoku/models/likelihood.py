@@ -18,12 +18,12 @@ tried out in any case: the first prompt is scored both ways.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ikyoku.models.chat import chat_text
-from ikyoku.types import Prompt
+from ikyoku.models.chat import chat_text, refuse_pictures
+from ikyoku.types import Message, Prompt
 
 Way = Literal["shared prefix", "one by one"]
 """A prompt goes through the model once for all its continuations, or once for each."""
@@ -37,7 +37,13 @@ _MOST_LOGITS = 2**28  # of a batch: 1 GiB in float32
 _CHUNK = 2**24  # logits turned into float32 at a time
 
 
-def continuation_ids(prompt: Prompt, continuations: Sequence[str], tokenizer: Any) -> tuple[list[int], list[list[int]]]:
+def continuation_ids(
+    prompt: Prompt,
+    continuations: Sequence[str],
+    tokenizer: Any,
+    *,
+    lay_out: Callable[[Sequence[Message]], str] | None = None,
+) -> tuple[list[int], list[list[int]]]:
     """Returns a prompt's token ids, and the ids that each continuation adds to them.
 
     A continuation is tokenised together with its prompt, and what stands behind the prompt's own ids is taken as its
@@ -50,12 +56,15 @@ def continuation_ids(prompt: Prompt, continuations: Sequence[str], tokenizer: An
             template writes them.
         continuations: texts that follow the prompt directly.
         tokenizer: of transformers.
+        lay_out: messages as text that ends where the model's answer begins; `chat_text` by default.
 
     Raises:
-        ModelError: the chat template is missing or refuses the messages.
+        ModelError: the prompt has pictures, or the chat template is missing or refuses the messages.
     """
+    refuse_pictures(prompt, tokenizer)
     first = tokenizer.bos_token or tokenizer.eos_token
-    text = chat_text(prompt.messages, tokenizer, asked=True, where="the prompt") if prompt.messages else prompt.text
+    chat = lay_out or (lambda turns: chat_text(turns, tokenizer, asked=True, where="the prompt"))
+    text = chat(prompt.messages) if prompt.messages else prompt.text
     special = not prompt.messages and not text.startswith(first or "\0")
     texts = [text.rstrip(), *(text + each for each in continuations)]
     ids = [list(row) for row in tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from contextlib import contextmanager
@@ -9,10 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ikyoku.errors import ModelError
-from ikyoku.models.checks import CONVERT, check_adapter, check_fit, check_folder, check_loaded
+from ikyoku.models.checks import CONVERT, check_adapter, check_fit, check_folder, check_loaded, has_tower
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+_UNQUANTISED = ["lm_head", r".*(vision_tower|vision_model|visual|multi_modal_projector|mm_projector|connector)"]
+"""What stays as it is of a quantised vision-language model, by name or expression."""
 
 
 def context_of(config: Any, tokenizer: Any) -> int:
@@ -29,13 +33,19 @@ def context_of(config: Any, tokenizer: Any) -> int:
 def load_weights(path: str, *, dtype: str, quantization: str, trust_remote_code: bool) -> Any:
     """Returns the transformers model of a folder or a cached hub id, on the GPU where there is one.
 
+    A vision-language model comes with its tower. nf4 and int8 are of its language model alone: towers are small, and
+    lose more by it.
+
     Raises:
-        ModelError: the weights are missing, incomplete, no safetensors, or too large for the GPU.
+        ModelError: the weights are missing, incomplete, no safetensors, too large for the GPU, or need Python code of
+            their own that is not allowed.
     """
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
 
     check_folder(path)
+    config = read_config(path)
+    skipped = _UNQUANTISED if has_tower(config) else None
     gpu = torch.cuda.is_available()
     number = getattr(torch, dtype) if dtype != "auto" else torch.float32
     if gpu and dtype == "auto":
@@ -53,18 +63,70 @@ def load_weights(path: str, *, dtype: str, quantization: str, trust_remote_code:
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=number,
+            llm_int8_skip_modules=skipped,
         )
     if quantization == "int8":
-        options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
+        options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skipped)
     if gpu:
         options["device_map"] = {"": torch.cuda.current_device()}
     advice = "Load it with quantization: nf4, or take a smaller model."
-    with quiet(), _readable(path), in_gpu_memory(f"{path}: loading the model", advice):
-        model, info = AutoModelForCausalLM.from_pretrained(_home(path), **options)
+    with quiet(), readable(path), in_gpu_memory(f"{path}: loading the model", advice):
+        model, info = _auto_class(path, config, trust_remote_code).from_pretrained(home(path), **options)
     info["mismatched_keys"] = {*info["mismatched_keys"], *_wrong_nf4(model)}
     check_loaded(path, info)
     keep_nf4_gradients(model)
     return model
+
+
+def _auto_class(path: str, config: Mapping[str, Any], trust_remote_code: bool) -> Any:
+    """Returns transformers' class that opens a model: with its tower where it has one.
+
+    Raises:
+        ModelError: the model sees only with Python code that comes with it, and that is not allowed.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    if not has_tower(config):
+        return AutoModelForCausalLM
+    if not has_own_code(config):
+        return AutoModelForImageTextToText
+    if not trust_remote_code:
+        raise ModelError(
+            f"{path}: a vision-language model of type {config.get('model_type')}, which runs only with the Python code "
+            "that comes with it. Read that code; where you trust it, set trust_remote_code: true. It is recorded."
+        )
+    return AutoModelForCausalLM
+
+
+def has_own_code(config: Mapping[str, Any]) -> bool:
+    """Returns whether a model of this config.json is none of transformers' own and brings its code along."""
+    from transformers import CONFIG_MAPPING
+
+    return bool(config.get("auto_map")) and config.get("model_type") not in CONFIG_MAPPING
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Returns the config.json of a folder or a cached hub id.
+
+    Raises:
+        ModelError: there is none, or it is no JSON object.
+    """
+    from transformers.utils import cached_file
+
+    with quiet(), readable(path):
+        found = json.loads(Path(cached_file(home(path), "config.json")).read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("config.json is no JSON object.")
+        return found
+
+
+def is_vision_model(path: str) -> bool:
+    """Returns whether the model of a folder or a cached hub id takes pictures, as its config.json tells.
+
+    Raises:
+        ModelError: there is no config.json to be read.
+    """
+    return has_tower(read_config(path))
 
 
 def _wrong_nf4(model: Any) -> Iterator[tuple[str, tuple[int, ...], tuple[int, ...]]]:
@@ -90,8 +152,8 @@ def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> Any:
     """Returns the tokenizer of a folder or a cached hub id."""
     from transformers import AutoTokenizer
 
-    with quiet(), _readable(path):
-        return AutoTokenizer.from_pretrained(_home(path), trust_remote_code=trust_remote_code)
+    with quiet(), readable(path):
+        return AutoTokenizer.from_pretrained(home(path), trust_remote_code=trust_remote_code)
 
 
 def with_adapter(model: Any, path: str, adapter: str) -> Any:
@@ -150,7 +212,7 @@ def in_gpu_memory(what: str, advice: str) -> Iterator[None]:
 
 
 @contextmanager
-def _readable(path: str) -> Iterator[None]:
+def readable(path: str) -> Iterator[None]:
     """Turns what transformers raises on unusable folders and missing cache entries into one message."""
     try:
         yield
@@ -180,6 +242,6 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _home(path: str) -> str:
+def home(path: str) -> str:
     """Returns the path with a leading ~ written out; a hub id stays as it is."""
     return str(Path(path).expanduser()) if path.startswith("~") else path

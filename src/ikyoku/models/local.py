@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ikyoku.errors import ModelError
-from ikyoku.models.chat import prompt_ids
+from ikyoku.models.chat import chat_text, prompt_ids
 from ikyoku.models.checks import ADAPTER_WEIGHTS, tensor_names
 from ikyoku.models.likelihood import ContinuationScorer, PrefixTree, Way, continuation_ids, prefix_tree
-from ikyoku.models.loading import context_of, load_tokenizer, load_weights, quiet, with_adapter
-from ikyoku.types import Completion, FinishReason, Prompt, SamplingParams
+from ikyoku.models.loading import context_of, is_vision_model, load_tokenizer, load_weights, quiet, with_adapter
+from ikyoku.types import Completion, FinishReason, Message, Prompt, SamplingParams
+
+if TYPE_CHECKING:
+    from ikyoku.models.features import FeatureCache
 
 _ON_CPU = 16  # prompts at a time: more gains nothing there, the cores are busy
 _ON_GPU = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A prompt as it goes through a model: its token ids, and its pictures as the model is given them."""
+
+    ids: list[int]
+    pictures: tuple[Any, ...] = ()
 
 
 class LocalModel:
@@ -54,14 +66,14 @@ class LocalModel:
 
     def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[Completion]:
         """Returns one completion per prompt; see `Model.generate`."""
-        ids = [prompt_ids(p, self._tokenizer) for p in prompts]
+        rows = [self._row(p) for p in prompts]
         completions = [Completion("", "too_long", 0)] * len(prompts)
-        room = [self._context - len(row) for row in ids]
+        room = [self._context - self._length(row) for row in rows]
         together = [i for i, left in enumerate(room) if left >= params.max_new_tokens]
         # A prompt with less room is asked alone: in one batch it would cut the other replies short.
         alone = [[i] for i, left in enumerate(room) if 0 < left < params.max_new_tokens]
         for group in [together, *alone]:
-            for i, done in zip(group, self._in_parts([ids[i] for i in group], params), strict=True):
+            for i, done in zip(group, self._in_parts([rows[i] for i in group], params), strict=True):
                 completions[i] = done
         return completions
 
@@ -74,7 +86,7 @@ class LocalModel:
         found: list[list[float] | None] = [None] * len(prompts)
         fitting: dict[int, PrefixTree] = {}
         for i, (prompt, texts) in enumerate(zip(prompts, continuations, strict=True)):
-            context, ids = continuation_ids(prompt, texts, self._tokenizer)
+            context, ids = continuation_ids(prompt, texts, self._tokenizer, lay_out=self._chat)
             if len(context) + max(map(len, ids), default=0) <= self._context:
                 fitting[i] = prefix_tree(context, ids)
         try:
@@ -103,37 +115,53 @@ class LocalModel:
         """How continuations are scored: behind a prompt that goes through the model once, or one by one."""
         return self._scorer.way
 
-    def _in_parts(self, ids: Sequence[list[int]], params: SamplingParams) -> list[Completion]:
+    def _row(self, prompt: Prompt) -> Row:
+        """Returns a prompt as it goes through the model."""
+        return Row(prompt_ids(prompt, self._tokenizer))
+
+    def _length(self, row: Row) -> int:
+        """Returns how many places of the context a prompt takes."""
+        return len(row.ids)
+
+    def _chat(self, messages: Sequence[Message]) -> str:
+        """Returns messages as a text that ends where the model's answer begins."""
+        return chat_text(messages, self._tokenizer, asked=True, where="the prompt")
+
+    def _beside(self, rows: Sequence[Row], ids: Any) -> dict[str, Any]:
+        """Returns what the model is called with beside the ids (B, W), which are padded on the left, and their mask."""
+        return {}
+
+    def _in_parts(self, rows: Sequence[Row], params: SamplingParams) -> list[Completion]:
         """Returns the completions of prompts, halving the batch as often as the memory does not hold it."""
         import torch
 
         done: list[Completion] = []
-        while len(done) < len(ids):
-            part = ids[len(done) : len(done) + self._together]
+        while len(done) < len(rows):
+            part = rows[len(done) : len(done) + self._together]
             try:
                 done += self._replies(part, params)
             except torch.cuda.OutOfMemoryError:
                 if len(part) == 1:
                     raise ModelError(
-                        f"{self.name}: one prompt of {len(part[0])} tokens needs more memory than the GPU has free. "
-                        "Lower max_new_tokens, or load the model with quantization: nf4."
+                        f"{self.name}: one prompt of {len(part[0].ids)} tokens needs more memory than the GPU has "
+                        "free. Lower max_new_tokens, or load the model with quantization: nf4."
                     ) from None
                 self._together = len(part) // 2
                 torch.cuda.empty_cache()
         return done
 
-    def _replies(self, ids: Sequence[list[int]], params: SamplingParams) -> list[Completion]:
+    def _replies(self, rows: Sequence[Row], params: SamplingParams) -> list[Completion]:
         """Returns the completions of one batch."""
         import torch
         from transformers import GenerationConfig
 
-        width = max(map(len, ids))
-        pad = self._pad
-        batch = torch.tensor([[pad] * (width - len(row)) + row for row in ids])
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids])
+        width = max(len(row.ids) for row in rows)
+        pad, device = self._pad, self._model.device
+        batch = torch.tensor([[pad] * (width - len(row.ids)) + row.ids for row in rows], device=device)
+        mask = torch.tensor([[0] * (width - len(row.ids)) + [1] * len(row.ids) for row in rows], device=device)
         # Not the model's own generation settings: a repetition penalty in them would change the replies.
         config = GenerationConfig(
-            max_new_tokens=min(params.max_new_tokens, self._context - width),
+            max_new_tokens=min(params.max_new_tokens, self._context - max(map(self._length, rows))),
             do_sample=params.temperature > 0,
             **({"temperature": params.temperature} if params.temperature > 0 else {}),
             pad_token_id=pad,
@@ -142,13 +170,14 @@ class LocalModel:
         )
         with torch.inference_mode():
             out = self._model.generate(
-                input_ids=batch.to(self._model.device),
-                attention_mask=mask.to(self._model.device),
+                batch,
+                attention_mask=mask,
+                **self._beside(rows, batch),
                 generation_config=config,
                 stopping_criteria=[_StopAt(params.stop, self._tokenizer, width)] if params.stop else [],
             )
-        rows: list[list[int]] = out[:, width:].tolist()
-        return [self._completion(row, params.stop) for row in rows]
+        written: list[list[int]] = out[:, width:].tolist()
+        return [self._completion(row, params.stop) for row in written]
 
     def _completion(self, row: list[int], stop: Sequence[str]) -> Completion:
         length = next((n for n, token in enumerate(row) if token in self._ends), len(row))
@@ -211,8 +240,17 @@ class LocalBase:
         self._adapted: Any = None
         self._spoilt = False
 
-    def model(self, *, name: str, adapter: str | None = None, batch_size: int | None = None) -> LocalModel:
-        """Returns the base, with an adapter on it where one is named.
+    def model(
+        self,
+        *,
+        name: str,
+        adapter: str | None = None,
+        batch_size: int | None = None,
+        features: FeatureCache | None = None,
+    ) -> LocalModel:
+        """Returns the base, with an adapter on it where one is named; a vision-language model is one that sees.
+
+        `features` is where a vision-language model keeps those of pictures.
 
         Raises:
             ModelError: the folder or the adapter is missing or incomplete, or the two do not fit.
@@ -228,8 +266,14 @@ class LocalBase:
             self._spoilt = True  # until it is known that it can be taken off again
             self._adapted = with_adapter(self._weights, self.path, adapter)
             self._spoilt = _changes_the_base(adapter, self._adapted)
-        tokenizer = load_tokenizer(self.path, trust_remote_code=self._options["trust_remote_code"])
-        return LocalModel(self._adapted or self._weights, tokenizer, name=name, batch_size=batch_size)
+        weights, trusted = self._adapted or self._weights, self._options["trust_remote_code"]
+        if is_vision_model(self.path):
+            from ikyoku.models.vision import with_eyes
+
+            about: dict[str, Any] = {"features": features, "trust_remote_code": trusted}
+            return with_eyes(weights, self.path, name=name, batch_size=batch_size, **about)
+        tokenizer = load_tokenizer(self.path, trust_remote_code=trusted)
+        return LocalModel(weights, tokenizer, name=name, batch_size=batch_size)
 
 
 def _changes_the_base(adapter: str, adapted: Any) -> bool:
@@ -240,7 +284,7 @@ def _changes_the_base(adapter: str, adapted: Any) -> bool:
 
 
 def open_model(path: str, *, name: str, adapter: str | None = None, **options: Any) -> LocalModel:
-    """Returns a model from a folder or the local cache; options as of `LocalBase`.
+    """Returns a model of either kind, with or without eyes, from a folder or the local cache; options of `LocalBase`.
 
     Raises:
         ModelError: the folder or the adapter is missing or incomplete, or the two do not fit.

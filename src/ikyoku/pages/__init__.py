@@ -9,6 +9,7 @@ from ikyoku.pages.demo import demo_page
 from ikyoku.pages.evaluation import evaluation_page
 from ikyoku.pages.evolution import evolution_page
 from ikyoku.pages.merge import merging_page
+from ikyoku.pages.reports import report_cards, reports_page, study_page
 from ikyoku.pages.tuning import tuning_page
 from ikyoku.tables import (
     comparison_text,
@@ -31,5 +32,8 @@ __all__ = [
     "evolution_page",
     "evolution_text",
     "merging_page",
+    "report_cards",
+    "reports_page",
+    "study_page",
     "tuning_page",
 ]

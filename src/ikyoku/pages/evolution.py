@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikyoku.charts import escaped, figure
 from ikyoku.pages.evolution_plots import contributions, searched, tested
+from ikyoku.pages.evolution_reports import report_section, reports_sentence
 from ikyoku.pages.evolution_tables import (
     asked,
     curse,
@@ -66,6 +67,7 @@ def evolution_page(
     timings: Mapping[str, Any],
     provenance: Mapping[str, Any],
     spec_text: str,
+    pictures: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Returns the page of a search: what came out in words, tests, plots, the winner's recipe, how it was made.
 
@@ -75,9 +77,12 @@ def evolution_page(
         timings: What timings.json holds.
         provenance: What provenance.json holds.
         spec_text: The resolved spec as YAML.
+        pictures: By test of reports, the images of its examples as data URIs.
     """
+    written = scores.get("report_tests") or []
     body = [f'<div id="result">{_findings(scores)}{listed(scores["notes"], "notes")}</div>']
     body += [_test(scores)] if scores["tests"] else []
+    body += [report_section(written, scores["report_test"], pictures or {})] if written else []
     body += [
         section("Development", "開発用設問での適応度", _development(scores), anchor="development"),
         section("The search", "探索の経過", searched(scores, timings) + reasons(scores), anchor="search"),
@@ -87,6 +92,7 @@ def evolution_page(
     ]
     jumps = [("result", both("Result", "結果"))]
     jumps += [("test", both("Untouched test", "テスト"))] if scores["tests"] else []
+    jumps += [("reports", both("Untouched radiographs", "画像テスト"))] if written else []
     jumps += [
         ("development", both("Development", "開発用設問")),
         ("search", both("Search", "探索")),
@@ -100,7 +106,9 @@ def evolution_page(
 def _findings(scores: Mapping[str, Any]) -> str:
     """What came out, a sentence a test; what must be known to read it, below."""
     tests = scores["tests"]
-    texts = [f'<p class="lead">{_sentence(test)}</p>' for test in tests] or [_untested(scores)]
+    written = scores.get("report_tests") or []
+    texts = [f'<p class="lead">{_sentence(test)}</p>' for test in tests]
+    texts = texts + [reports_sentence(test) for test in written] or [_untested(scores)]
     notes = []
     if scores["winner"]["values"] == scores["uniform"]:
         notes.append("The winner is the uniform merge itself: no candidate was better on the development questions.")
@@ -109,11 +117,11 @@ def _findings(scores: Mapping[str, Any]) -> str:
     notes += _beaten(scores)
     for test in tests:
         notes += _power(test)
-    if tests:
-        count = sum(len(test["pairs"]) for test in tests)
+    counts = [str(sum(len(test["pairs"]) for test in group)) for group in (tests, written) if group]
+    if counts:
         notes.append(
-            f"p is corrected for all {count} comparisons of all tests (Holm); an interval is that of its pair alone. "
-            "“Not told apart” is no proof that two are equal."
+            f"p is corrected for all {' and all '.join(counts)} comparisons of all tests (Holm); an interval is "
+            "that of its pair alone. “Not told apart” is no proof that two are equal."
         )
     return "".join(texts) + listed(notes)
 
@@ -211,7 +219,8 @@ def _test(scores: Mapping[str, Any]) -> str:
 def _development(scores: Mapping[str, Any]) -> str:
     lines = []
     for entry in scores["development"]:
-        told = f"{entry['name']}: {entry['searched']} questions searched, {entry['held_out']} held out"
+        what = "radiographs" if entry.get("kind") == "reports" else "questions"
+        told = f"{entry['name']}: {entry['searched']} {what} searched, {entry['held_out']} held out"
         told += f", {entry['left_out']} left out" if entry["left_out"] else ""
         lines.append(told + (f", weight {entry['weight']:g}" if len(scores["development"]) > 1 else ""))
     note = f"<p>{escaped(curse(scores))}</p>{listed(lines)}"

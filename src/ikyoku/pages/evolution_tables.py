@@ -20,6 +20,7 @@ SYSTEMS = {
 }
 """What is compared besides the parents: English and Japanese."""
 _PARENT = "parent "
+_TUNED = "tuned "
 _MOST_REASONS, _MOST_FINALISTS = 12, 20
 
 
@@ -47,8 +48,8 @@ def test_table(test: Mapping[str, Any]) -> str:
         cells = [f"<span{mark}>{figure(found['value'])}</span><small>{bounds(found)}</small>", f"{found['n']:,}"]
         cells += [""] * 5 if pair is None else _difference(pair)
         cells += [share(one["japanese"])] * japanese
-        lines.append(_row(one["system"], cells))
-    return _table(heads, [lines], test["name"])
+        lines.append(system_row(one["system"], cells))
+    return named_table(heads, [lines], test["name"])
 
 
 def _difference(pair: Mapping[str, Any]) -> list[str]:
@@ -73,11 +74,11 @@ def development_table(scores: Mapping[str, Any]) -> str:
             key = "winner" if history["search"] == "search" else "random"
             name = key if chosen else ""
             cells = _fitness(one, bool(several), japanese=japanese)
-            groups[-1].append(_row(name, cells, f"candidate {one['number']}", chosen=chosen))
+            groups[-1].append(system_row(name, cells, f"candidate {one['number']}", chosen=chosen))
     order = {"uniform": 0, "base": 2}
     rest = sorted(scores["baselines"], key=lambda one: order.get(one["system"], 1))
-    groups.append([_row(one["system"], _fitness(one, bool(several), japanese=japanese)) for one in rest])
-    return _table(heads, groups, "development")
+    groups.append([system_row(one["system"], _fitness(one, bool(several), japanese=japanese)) for one in rest])
+    return named_table(heads, groups, "development")
 
 
 def _fitness(one: Mapping[str, Any], several: bool, *, japanese: bool) -> list[str]:
@@ -135,7 +136,7 @@ def search_table(scores: Mapping[str, Any], timings: Mapping[str, Any]) -> str:
         if set(cells) != {"–"}:
             lines.append(f'<tr><th scope="row">{both(*name)}</th>{inner}</tr>')
     heads = ["random 探索" if h["search"] == "random" else f"{h['sampler']} 探索" for h in scores["searches"]]
-    return _table(heads, [lines], "searches")
+    return named_table(heads, [lines], "searches")
 
 
 def reasons(scores: Mapping[str, Any]) -> str:
@@ -176,21 +177,22 @@ def asked(scores: Mapping[str, Any], timings: Mapping[str, Any]) -> str:
     return details(both("What was merged and asked", "対象と設問"), "".join(parts))
 
 
-def _row(system: str, cells: Sequence[str], note: str = "", *, chosen: bool = False) -> str:
-    """A line: what a system is called, in both languages, and its cells."""
+def system_row(system: str, cells: Sequence[str], note: str = "", *, chosen: bool = False) -> str:
+    """Returns a line: what a system is called, in both languages, and its cells as markup."""
     if system in SYSTEMS:
         name = both(*SYSTEMS[system])
     else:
         name = escaped(system.removeprefix(_PARENT)) if system else f'<span class="quiet">{escaped(note)}</span>'
     small = note if system else ""
     small = "parent 元モデル" if system.startswith(_PARENT) else small
+    small = "instead of merging 比較" if system.startswith(_TUNED) else small
     head = f"{name}{f'<small>{escaped(small)}</small>' if small else ''}"
     kind = ' class="chosen"' if chosen or system == "winner" else ""
     return f'<tr{kind}><th scope="row">{head}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
-def _table(heads: Sequence[str], groups: Sequence[Sequence[str]], label: str) -> str:
-    """A table in a box that scrolls sideways; a head is English, then Japanese after a space."""
+def named_table(heads: Sequence[str], groups: Sequence[Sequence[str]], label: str) -> str:
+    """Returns a table in a box that scrolls sideways; a head is English, then Japanese after a space."""
     drawn = ['<th scope="col"></th>']
     for head in heads:
         english, _, japanese = head.rpartition(" ")

@@ -7,12 +7,14 @@ text). Relative paths in a spec are taken from the folder the command runs in. `
 from ikyoku.specs.base import Spec
 from ikyoku.specs.demo import DemoSpec
 from ikyoku.specs.evaluate import EvaluateSpec
-from ikyoku.specs.evolve import CandidateParentSpec, EvolveSpec, FitnessSpec, SearchSpec, SpaceSpec
+from ikyoku.specs.evolve import CandidateParentSpec, EvolveSpec, FitnessSpec, RivalSpec, SearchSpec, SpaceSpec
 from ikyoku.specs.exams import ColumnsSpec, ExamSpec, ItemListName, LayoutName
 from ikyoku.specs.formats import FormatName, TemplateSpec
 from ikyoku.specs.merge import MergeSpec
 from ikyoku.specs.models import EndpointSpec, ModelSpec
+from ikyoku.specs.radiographs import RadiographsSpec
 from ikyoku.specs.recipe import RecipeSpec
+from ikyoku.specs.report import ReportSpec
 from ikyoku.specs.tune import LoraSpec, TuneSpec
 
 __all__ = [
@@ -30,7 +32,10 @@ __all__ = [
     "LoraSpec",
     "MergeSpec",
     "ModelSpec",
+    "RadiographsSpec",
     "RecipeSpec",
+    "ReportSpec",
+    "RivalSpec",
     "SearchSpec",
     "SpaceSpec",
     "Spec",

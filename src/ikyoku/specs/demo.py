@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ikyoku.specs.base import NAME, Integer, Spec
+from ikyoku.specs.base import NAME, Flag, Integer, Spec
 
 
 class DemoSpec(Spec):
@@ -16,6 +16,8 @@ class DemoSpec(Spec):
     """Names the run folder."""
     size: Literal["tiny", "pocket"] = "pocket"
     """tiny shows the mechanism in under a minute; pocket shows the effect."""
+    reports: Flag = False
+    """Show the third study instead: phantom X-rays, a search for a merge, Japanese drafts."""
     cache: str = "~/.cache/ikyoku"
     """Where pocket models are kept between runs."""
     seed: Integer = Field(default=0, ge=0)

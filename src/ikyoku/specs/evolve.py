@@ -7,13 +7,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ikyoku.errors import SpecError, together
 from ikyoku.specs.base import Flag, Integer, Label, Name, Number, Spec
 from ikyoku.specs.exams import ExamSpec
 from ikyoku.specs.formats import FormatName
+from ikyoku.specs.radiographs import RadiographsSpec
+from ikyoku.specs.tune import LoraSpec
 
+EXAM_METRICS = ("extracted_accuracy", "exact_match", "gestalt", "likelihood", "probability")
+REPORT_METRICS = ("rouge_l", "bleu_4", "meteor", "chrf", "finding_f1", "label_f1")
+MetricName = Literal[
+    "extracted_accuracy",
+    "exact_match",
+    "gestalt",
+    "likelihood",
+    "probability",
+    "rouge_l",
+    "bleu_4",
+    "meteor",
+    "chrf",
+    "finding_f1",
+    "label_f1",
+]
 _ADDRESS = r"(postgresql\+psycopg://|sqlite:///|journal:)."
 _UNSAFE = r"^postgresql[^:]*://(?:[^:/@]*:[^@]*@|.*[?&]\w*password=)"
 """With a password: between the first colon and an @, as SQLAlchemy reads it, or among the options."""
@@ -60,16 +77,22 @@ class SpaceSpec(Spec):
 
 
 class FitnessSpec(Spec):
-    """One thing a candidate is judged by."""
+    """One thing a candidate is judged by: questions of an exam, or radiographs whose report it writes."""
 
-    exam: ExamSpec
+    exam: ExamSpec | None = None
     """The development split of an exam. A test split is refused."""
-    metric: Literal["extracted_accuracy", "exact_match", "gestalt", "likelihood", "probability"] = "extracted_accuracy"
-    """The first three are those of `ikyoku evaluate`, on generated replies. No text is generated for the others:
-    likelihood is the share of questions whose right option is the likeliest, probability the mean probability of the
-    right option among all that are allowed, which also tells apart candidates that answer alike."""
+    reports: RadiographsSpec | None = None
+    """Radiographs with their reports, in place of an exam."""
+    metric: MetricName | None = None
+    """Of an exam: extracted_accuracy (the default), exact_match and gestalt are those of `ikyoku evaluate`, on
+    generated replies. No text is generated for the others: likelihood is the share of questions whose right option is
+    the likeliest, probability the mean probability of the right option among all that are allowed, which also tells
+    apart candidates that answer alike. Of reports: rouge_l (the default, the study's), bleu_4, meteor and chrf compare
+    words, finding_f1 and label_f1 what the labeler reads in the reply and in the reference."""
     format: FormatName = "alpaca-ja"
     """Prompt format."""
+    instruction: str | None = None
+    """What is asked beside a radiograph; by default ikyoku's own words."""
     shots: Literal[0, 1, 3] = 0
     """Answered questions before the asked one."""
     limit: Integer | None = Field(default=None, ge=1)
@@ -82,8 +105,54 @@ class FitnessSpec(Spec):
     @property
     def name(self) -> str:
         """Exam, metric, and how it is asked where that is not the usual way."""
-        asked = ", ".join([self.metric, *([self.format] if self.format != "alpaca-ja" else [])])
-        return f"{self.exam.name} ({asked}{f', {self.shots}-shot' if self.shots else ''})"
+        asked = ", ".join([self.measured, *([self.format] if self.format != "alpaca-ja" else [])])
+        return f"{self.source.name} ({asked}{f', {self.shots}-shot' if self.shots else ''})"
+
+    @property
+    def source(self) -> ExamSpec | RadiographsSpec:
+        """What is asked."""
+        found = self.exam or self.reports
+        assert found is not None  # noqa: S101 checked when the spec was made
+        return found
+
+    @property
+    def measured(self) -> str:
+        """The metric, or the usual one of what is asked."""
+        return self.metric or ("rouge_l" if self.reports else "extracted_accuracy")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> FitnessSpec:
+        if (self.exam is None) == (self.reports is None):
+            raise ValueError("needs exam: or reports:, one of them")
+        allowed = REPORT_METRICS if self.reports else EXAM_METRICS
+        if self.measured not in allowed:
+            what = "reports" if self.reports else "an exam"
+            raise ValueError(f"metric {self.measured} is not one of {what}; allowed are {', '.join(allowed)}")
+        if self.reports and (self.shots or self.limit):
+            raise ValueError("shots and limit are an exam's; of radiographs limit stands in reports:, without shots")
+        if self.exam and self.instruction:
+            raise ValueError("instruction goes with reports:; an exam's questions are their own instructions")
+        return self
+
+
+class RivalSpec(Spec):
+    """The study's rival: the same vision-language model, tuned on pairs of radiographs and reports instead of merged.
+
+    It is a LoRA adapter, made by `ikyoku tune` inside the run, on the format of the first fitness.
+    """
+
+    label: Label
+    """How tables name it."""
+    data: str = Field(min_length=1)
+    """Pairs, as `ikyoku tune` takes them; none of a test."""
+    steps: Integer = Field(default=100, ge=1)
+    """Optimizer steps."""
+    batch_size: Integer = Field(default=8, ge=1)
+    """Samples per optimizer step."""
+    learning_rate: Number = Field(default=2e-4, gt=0, lt=10)
+    """Peak learning rate."""
+    lora: LoraSpec = LoraSpec(rank=16, alpha=32, target_modules="all-linear")
+    """The adapter."""
 
 
 class SearchSpec(Spec):
@@ -101,6 +170,10 @@ class SearchSpec(Spec):
     folder. Several machines join through PostgreSQL. A password is not written here: see docs/how-to-evolve.md."""
     random_baseline: Flag = True
     """Also search at random with the same budget, for comparison."""
+    held_out: Number = Field(default=0.25, ge=0, lt=1)
+    """Share of the development questions that no candidate is searched on: the best few are chosen on all."""
+    finalists: Integer = Field(default=5, ge=1)
+    """How many of the best candidates are asked everything again."""
     seed: Integer = Field(default=0, ge=0)
     """Seed of the sampler, of the questions' order and of the masks."""
 
@@ -125,12 +198,12 @@ class EvolveSpec(Spec):
     test: tuple[ExamSpec, ...] = ()
     """Untouched test splits, asked once at the end: of the best, the parents, the uniform merge, random search. They
     are asked as the first fitness is."""
+    test_reports: tuple[RadiographsSpec, ...] = ()
+    """Untouched radiographs with their reports, asked at the end like `test`."""
+    rivals: tuple[RivalSpec, ...] = ()
+    """Tunings of `into` to compare with."""
     search: SearchSpec = SearchSpec()
     """How it is searched."""
-    held_out: Number = Field(default=0.25, ge=0, lt=1)
-    """Share of the development questions that no candidate is searched on: the best few are chosen on all."""
-    finalists: Integer = Field(default=5, ge=1)
-    """How many of the best candidates are asked everything again."""
     max_new_tokens: Integer = Field(default=256, ge=1, le=8192)
     """Longest reply in tokens."""
     batch_size: Integer = Field(default=16, ge=1, le=1024)
@@ -175,7 +248,8 @@ class EvolveSpec(Spec):
         for key, names in (
             ("parents", [parent.name for parent in self.parents]),
             ("fitness", [fitness.name for fitness in self.fitness]),
-            ("test", [exam.name for exam in self.test]),
+            ("test, test_reports", [given.name for given in (*self.test, *self.test_reports)]),
+            ("rivals", [rival.label for rival in self.rivals]),
         ):
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 yield f"{key}: {', '.join(twice)} named twice. Give each a label of its own."

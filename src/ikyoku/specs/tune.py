@@ -26,16 +26,18 @@ class LoraSpec(Spec):
 
 
 class TuneSpec(Spec):
-    """`ikyoku tune`: a base model and instruction pairs in, LoRA adapters out."""
+    """`ikyoku tune`: a base model and instruction pairs, or radiographs with reports, in; LoRA adapters out."""
 
     name: str = Name
     """Names the run folder."""
     model: ModelSpec
     """The base. `quantization: nf4` makes it QLoRA."""
     data: str
-    """Instruction pairs: Alpaca JSONL (instruction, input, output) or chat JSONL (messages)."""
+    """Alpaca JSONL (instruction, input, output), chat JSONL (messages) or radiographs (JSONL: id, images, findings)."""
     format: FormatName = "alpaca-ja"
-    """Layout of Alpaca pairs, a name in the table or a template file; chat data have the model's own chat template."""
+    """Layout of pairs, a name in the table or a template file; chat data have the model's own chat template."""
+    instruction: str | None = None
+    """What is asked beside a radiograph; by default ikyoku's own words."""
     lora: LoraSpec = LoraSpec()
     """The adapter."""
     learning_rate: Number = Field(default=2e-4, gt=0, lt=10)

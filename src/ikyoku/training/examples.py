@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -15,11 +16,15 @@ MASKED = -100
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One tokenised sample: `ids` and `labels` of equal length; a label is the token itself or -100."""
+    """One tokenised sample: `ids` and `labels` of equal length; a label is the token itself or -100.
+
+    `pictures` are the sha256 of the pictures whose image tokens are among the ids, in their order.
+    """
 
     id: str
     ids: tuple[int, ...]
     labels: tuple[int, ...]
+    pictures: tuple[str, ...] = ()
 
     @property
     def learnt(self) -> int:
@@ -42,7 +47,7 @@ def pair_example(name: str, prompt: Sequence[int], text: Sequence[int], answer: 
         end: the end-of-text token.
 
     >>> pair_example("1", [1, 5], [1, 5, 7], [9], end=2)
-    Example(id='1', ids=(1, 5, 7, 2), labels=(-100, -100, 7, 2))
+    Example(id='1', ids=(1, 5, 7, 2), labels=(-100, -100, 7, 2), pictures=())
     """
     whole = list(text[: len(prompt)]) == list(prompt) and len(text) > len(prompt)
     learnt = [*(text[len(prompt) :] if whole else answer), end]
@@ -106,3 +111,13 @@ def shown(example: Example, decode: Callable[[Sequence[int]], str]) -> str:
         parts.append(f"⟦{text}⟧" if learnt else text)
         start = end
     return "".join(parts)
+
+
+def in_runs(values: Sequence[int], write: Callable[[int], str], *, most: int = 8) -> str:
+    """Returns values as text; more than `most` equal ones in a row, such as a picture's tokens, are counted.
+
+    >>> in_runs([1, 7, 7, 7, 2], str, most=2)
+    '1 7×3 2'
+    """
+    runs = [(value, len(list(run))) for value, run in groupby(values)]
+    return " ".join(f"{write(v)}×{n}" if n > most else " ".join([write(v)] * n) for v, n in runs)

@@ -1,0 +1,5 @@
+"""English chest X-ray reports read into the names of the Japanese labeler, to check translations."""
+
+from ikyoku.english_findings.reader import covered_by_normal, english_sections, read_english
+
+__all__ = ["covered_by_normal", "english_sections", "read_english"]
