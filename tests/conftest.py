@@ -4,6 +4,7 @@
 - `expect_refusal("example.invalid")` is how a test declares what it tries on purpose;
 - `shared("data/igakuqa")` is a path below `IKYOKU_SHARED`, or the test is skipped with the reason;
 - `tiny_bases`, `tiny_lab` are the pocket lab at size tiny, `tiny_tuned` an adapter on a base of it, all made once;
+- `tiny_xray_lab` is the X-ray lab at size tiny;
 - `command(...)` is a process of its own with the command line in it, `child(code)` one with any code, to be killed.
 """
 
@@ -76,6 +77,14 @@ def tiny_bases(tiny_cache: Path) -> dict[str, Path]:
     from ikyoku.lab.pocket import make_bases
 
     return make_bases("tiny", seed=0, cache=tiny_cache)
+
+
+@pytest.fixture(scope="session")
+def tiny_xray_lab(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the folder of the X-ray lab at size tiny: phantoms, reports, four models that know nothing."""
+    from ikyoku.lab.xray import make_xray_lab
+
+    return make_xray_lab("tiny", seed=0, folder=tmp_path_factory.mktemp("xray") / "lab", cache=tiny_cache).folder
 
 
 @pytest.fixture(scope="session")

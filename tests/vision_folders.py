@@ -12,7 +12,7 @@ import numpy as np
 
 from ikyoku.types import Picture
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz .:\n肺胸水心右左野認めないを大き。、影"
+_LETTERS = "abcdefghijklmnopqrstuvwxyz .:\n肺胸水心右左野認めるないをにはが大きい。、影"
 
 
 families = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("merging") / "families.py")))
@@ -52,7 +52,7 @@ def tokenizer(kind: str, template: str = PARTS) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     named = TOKENS[kind]
-    words = ["<pad>", "<s>", "</s>", "<unk>", *named.values(), *sorted(_LETTERS)]
+    words = ["<pad>", "<s>", "</s>", "<unk>", *named.values(), *sorted(set(_LETTERS))]
     made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Split(pattern="", behavior="isolated")
     made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
@@ -75,8 +75,20 @@ def _in_template(kind: str) -> str:
     return named.get("boi_token") or named.get("image_token") or named["context_image_token"]
 
 
-def make(kind: str, folder: Path, *, seed: int = 0, template: str = PARTS, std: float = 0.5, **text: Any) -> Path:
-    """Writes a folder of a family and returns it; `text` are settings of the language model."""
+def make(
+    kind: str, folder: Path, *, seed: int = 0, template: str = PARTS, std: float = 0.5, norms: bool = True, **text: Any
+) -> Path:
+    """Writes a folder of a family and returns it.
+
+    Args:
+        kind: the family.
+        folder: where to.
+        seed: of the weights.
+        template: for chats.
+        std: of the weights.
+        norms: the weights of norms are random too; without, they are 1, and the model can be taught.
+        text: settings of the language model.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
 
@@ -95,8 +107,10 @@ def make(kind: str, folder: Path, *, seed: int = 0, template: str = PARTS, std: 
     torch.manual_seed(seed)
     model = AutoModelForImageTextToText.from_config(config).eval()
     with torch.no_grad():
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             parameter.normal_(std=std)
+            if "norm" in name and name.endswith("weight") and not norms:
+                parameter.fill_(1)
     model.save_pretrained(folder)
     made.save_pretrained(folder)
     _images(kind, made, model.config, folder)

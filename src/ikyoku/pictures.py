@@ -86,6 +86,8 @@ def read_picture(path: Path, *, longest: int | None = None) -> ReadPicture:
     if found is None:
         raise DataError(f"{path}: {reason}")
     pixels, kind, header, notes = found
+    if lines := images.text_lines(pixels):
+        notes.append(f"{lines} line(s) of what looks like letters are drawn into the image: look for a name")
     if longest is not None:
         pixels = images.fit(pixels, longest)
     return ReadPicture(images.picture(pixels), hashlib.sha256(data).hexdigest(), kind, header, tuple(notes))

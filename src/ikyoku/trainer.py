@@ -272,15 +272,17 @@ def _trainer(
             more = beside(pictures, inputs["input_ids"]) if beside else {}
             return super().compute_loss(model, inputs | more, *args, **options)
 
-    columns = {"input_ids": [e.ids for e in examples], "labels": [e.labels for e in examples]}
-    if beside:
-        columns["pictures"] = [e.pictures for e in examples]
+    names = {"input_ids": "ids", "labels": "labels"} | ({"pictures": "pictures"} if beside else {})
+    columns = {column: [getattr(e, name) for e in examples] for column, name in names.items()}
     trainer = Trainer(
         model=model,
         processing_class=tokenizer,
         train_dataset=Dataset.from_dict(columns),
         args=_settings(model, plan, folder),
     )
+    # The loss is TRL's own and a mean over all tokens of a step. Qwen-VL says of its own loss that it is not, and would
+    # get a mean over the means of micro-batches.
+    trainer.model_accepts_loss_kwargs = True
     padded = trainer.data_collator
     if beside:
         trainer.data_collator = lambda rows: {**padded(rows), "pictures": [p for row in rows for p in row["pictures"]]}

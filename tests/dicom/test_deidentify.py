@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset
 
 from ikyoku.dicom import read_radiogram, vocabulary
@@ -33,7 +34,7 @@ def item(**elements: Any) -> Dataset:
 
 
 def patient(path: Path, *, character_set: str = "kanji", syntax: str = vocabulary.EXPLICIT, **more: Any) -> Path:
-    """Writes a chest with its patient wherever one can stand: groups of names, comments, sequences, overlays, curves."""
+    """Writes a chest with its patient wherever one can stand: names, comments, sequences, overlays, curves."""
     ascii_only = character_set in ("none", "latin")
     first = "ﾔﾏﾀﾞ^ﾀﾛｳ" if character_set == "kana-kanji" else "Yamada^Tarou"
     name = "Yamada^Tarou" if ascii_only else f"{first}=山田^太郎=やまだ^たろう"
@@ -74,7 +75,7 @@ def patient(path: Path, *, character_set: str = "kanji", syntax: str = vocabular
     dataset.add_new(0x60000022, "LO", "Yamada overlay")
     dataset.add_new(0x60003000, "OW", b"Yamada98")
     dataset.add_new(0x50000022, "LO", "Yamada curve")
-    dataset.add_new(0x00091099 - 0x10000 + 0x20000, "LO", "98765432 of no dictionary")
+    dataset.add_new(0x000A1099, "LO", "98765432 of no dictionary")
     dataset.add_new(0xFFFCFFFC, "OB", b"Yamada98")
     dataset.save_as(path)
     return path
@@ -226,6 +227,11 @@ def test_text_in_the_pixels_has_to_be_allowed(tmp_path: Path) -> None:
     report = write_deidentified(source, copy, secret=SECRET, burned_in_allowed=True)
     assert report.warnings == ("the header says that text is burned into the image: it may name the patient",)
     assert pydicom.dcmread(copy).BurnedInAnnotation == "YES"
+    image = Image.fromarray(chest(600, 500, bits=8))
+    ImageDraw.Draw(image).text((300, 550), "YAMADA T", fill=255, font=ImageFont.load_default(28))
+    write_dx(source, np.asarray(image), key="1", bits_stored=8)
+    report = write_deidentified(source, tmp_path / "drawn.dcm", secret=SECRET)
+    assert report.warnings == ("1 line(s) of what looks like letters are drawn into the image: look for a name",)
 
 
 def test_the_copy_is_a_dx_by_the_standard(tmp_path: Path) -> None:

@@ -178,6 +178,22 @@ def test_jpeg_of_12_bits_which_no_library_here_reads() -> None:
     assert 200 < pixels.max() < 300  # counts of a bone scan
 
 
+@pytest.mark.parametrize("syntax", HTJ2K)
+def test_high_throughput_jpeg_2000_is_read(tmp_path: Path, syntax: str) -> None:
+    y, x = np.mgrid[:64, :64]  # what OpenJPH encoded into the file beside this one
+    pixels = (1500 + 1200 * np.sin(x / 7) * np.cos(y / 9) + (x * 7 + y * 13) % 11).astype(np.uint16)
+    dataset = pydicom.dcmread(dx(tmp_path / "image.dcm", pixels, bits_stored=16))
+    dataset.PixelData = pydicom.encaps.encapsulate([Path(__file__).with_name("htj2k.j2c").read_bytes()])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(tmp_path / "image.dcm")
+    read = read_radiogram(tmp_path / "image.dcm")
+    assert np.array_equal(read.values, pixels)
+    assert read.header.lossy == (syntax == vocabulary.HTJ2K)
+    with pytest.raises(DataError, match="cannot be written in this transfer syntax"):
+        dx(tmp_path / "image.dcm", transfer_syntax=syntax)
+
+
 def test_every_file_that_pydicom_ships_is_read_or_refused_for_a_reason() -> None:
     folder = Path(pydicom.__file__).parent / "data" / "test_files"
     read, reasons = [], {}

@@ -92,8 +92,8 @@ def test_the_loss_falls_and_every_step_has_its_line(finished: ikyoku.jobs.Finish
 def test_every_epoch_learns_every_token_once(finished: ikyoku.jobs.Finished, base: Path, pairs: Path) -> None:
     from ikyoku.datasets.instructions import read_instructions
     from ikyoku.models.loading import load_tokenizer
-    from ikyoku.prompts import PROMPT_FORMATS
     from ikyoku.models.tokenising import tokenised
+    from ikyoku.prompts import PROMPT_FORMATS
 
     examples = tokenised(read_instructions(pairs), PROMPT_FORMATS["alpaca-ja"], load_tokenizer(str(base)))
     whole = sum(len(e.ids) for e in examples)

@@ -119,9 +119,11 @@ def test_a_list_names_each_finding_that_is_present() -> None:
     assert listed([]) == "nothing abnormal"
 
 
-@pytest.mark.parametrize("name", sorted({"pneumothorax", "pleural_effusion", "mass", "infiltrate", "pacemaker", "nodule"}))
+@pytest.mark.parametrize(
+    "name", sorted({"pneumothorax", "pleural_effusion", "mass", "infiltrate", "pacemaker", "nodule"})
+)
 def test_a_finding_is_drawn_on_its_side_and_nowhere_else(name: str) -> None:
-    """Against the same chest without it, the picture changes on the patient's side, which is the image's other one."""
+    """Against the same chest without it, the picture changes on the patient's side, the other one of the image."""
     for side, half, other in (("right", np.s_[:, :60], np.s_[:, 68:]), ("left", np.s_[:, 68:], np.s_[:, :60])):
         truth = showing(name, side=side)
         changed = np.abs(drawn(truth, size=128).astype(int) - drawn(without(truth), size=128).astype(int)) > 100
@@ -133,7 +135,7 @@ def test_a_finding_is_drawn_on_its_side_and_nowhere_else(name: str) -> None:
 def test_the_place_of_a_finding_is_known() -> None:
     truth = showing("mass", side="left")
     picture, where = traced(truth, size=128, cells=8)
-    assert where.shape == (len(TRACED), 8, 8) and 0 <= where.min() and where.max() <= 1
+    assert where.shape == (len(TRACED), 8, 8) and where.min() >= 0 and where.max() <= 1
     row = where[TRACED.index("mass")]
     assert row[:, 4:].sum() > 0 and row[:, :4].sum() == 0
     assert where.sum() == row.sum()

@@ -76,11 +76,10 @@ class TinyBunnyForCausalLM(LlamaForCausalLM):
     def encode_images(self, images):
         return self.model.mm_projector(self.model.vision_tower(images))
 
-    def forward(self, input_ids=None, attention_mask=None, past_key_values=None, images=None, position_ids=None, **more):
+    def forward(self, input_ids=None, attention_mask=None, past_key_values=None, images=None, **kwargs):
+        kwargs = {"past_key_values": past_key_values, "use_cache": kwargs.get("use_cache", True)}
         if images is None or input_ids is None or not bool((input_ids < 0).any()):
-            return super().forward(
-                input_ids=input_ids, attention_mask=None, past_key_values=past_key_values, **more
-            )
+            return super().forward(input_ids=input_ids, **kwargs)
         assert input_ids.shape[0] == 1, "one prompt at a time"
         features = list(self.encode_images(images))
         rows = []
@@ -88,14 +87,12 @@ class TinyBunnyForCausalLM(LlamaForCausalLM):
             rows.append(features.pop(0) if token < 0 else self.model.embed_tokens(token[None]))
         assert not features, "as many pictures as marks"
         embeds = torch.cat(rows)[None]
-        return super().forward(inputs_embeds=embeds, past_key_values=past_key_values, **more)
+        return super().forward(inputs_embeds=embeds, **kwargs)
 
-    def prepare_inputs_for_generation(self, input_ids, past_key_values=None, images=None, use_cache=True, **more):
+    def prepare_inputs_for_generation(self, input_ids, past_key_values=None, images=None, **kwargs):
         first = past_key_values is None or past_key_values.get_seq_length() == 0
         ids = input_ids if first else input_ids[:, -1:]
-        return {
-            "input_ids": ids, "past_key_values": past_key_values, "images": images if first else None, "use_cache": use_cache
-        }
+        return {"input_ids": ids, "past_key_values": past_key_values, "images": images if first else None}
 """
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikyoku.models.completions import PassingError, completion, verdict
-from ikyoku.types import Completion
+from ikyoku.errors import ModelError
+from ikyoku.models.completions import PassingError, completion, request, verdict
+from ikyoku.types import Completion, Message, Picture, Prompt, SamplingParams
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner))
@@ -61,3 +63,10 @@ def test_codes_that_are_no_identifiers_are_not_shown(code: str) -> None:
         "refused",
         "HTTP 400 (invalid_request_error)",
     )
+
+
+def test_pictures_are_refused_and_not_left_out() -> None:
+    picture = Picture("0", np.zeros((2, 2), np.uint8))
+    for prompt in (Prompt("<image> 影", images=(picture,)), Prompt(messages=(Message("user", "影", (picture,)),))):
+        with pytest.raises(ModelError, match="m: a prompt has pictures"):
+            request(prompt, SamplingParams(), served="m", room=8)

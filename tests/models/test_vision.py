@@ -204,7 +204,7 @@ def test_a_text_that_holds_the_familys_image_token_is_refused(made: dict[str, Pa
     soft = named.get("context_image_token", named.get("image_token"))
     messages = (Message("user", f"肺 {soft}{named.get('boi_token', '')}", (picture(1),)),)
     for prompt in (Prompt(text=f"肺野 {soft} assistant:"), Prompt(messages=messages)):
-        with pytest.raises(ModelError, match="image tokens, and its|places for them") as told:
+        with pytest.raises(ModelError, match=r"image tokens, and its|places for them") as told:
             model.generate([prompt], GREEDY)
         assert "肺" not in str(told.value), "no text of a prompt in a message"
 
@@ -258,7 +258,7 @@ def test_stop_texts_and_lengths(made: dict[str, Path]) -> None:
     (cut,) = model.generate([asking(picture(1))], SamplingParams(max_new_tokens=12, stop=(stop,)))
     assert cut.text == free.text[: free.text.index(stop)] and cut.finish == "stop"
     long = asking(picture(1), text="肺" * 300)
-    assert [each.finish for each in model.generate([long, asking(picture(1))], GREEDY)][0] == "too_long"
+    assert [each.finish for each in model.generate([asking(picture(1)), long], GREEDY)] == ["length", "too_long"]
 
 
 def test_sampling_is_repeatable_and_uses_the_temperature(made: dict[str, Path]) -> None:

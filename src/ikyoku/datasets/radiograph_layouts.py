@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
@@ -92,7 +92,7 @@ def is_mimic(path: Path) -> bool:
     return path.is_dir() and next(_reports(path), None) is not None
 
 
-def _reports(path: Path) -> Iterable[Path]:
+def _reports(path: Path) -> Iterator[Path]:
     found = (file for file in path.rglob("s*.txt"))
     return (file for file in found if _STUDY.fullmatch(file.stem) and _PATIENT.fullmatch(file.parent.name))
 
@@ -156,7 +156,7 @@ def english_sections(text: str) -> dict[str, str]:
     """
     marks = list(_HEADING.finditer(text))
     sections: dict[str, str] = {}
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
+    for mark, following in zip(marks, [*marks[1:], None], strict=False):
         name = mark.group(1).strip()
         body = " ".join(text[mark.end() : following.start() if following else len(text)].split())
         name = {"CONCLUSION": "IMPRESSION", "FINDING": "FINDINGS"}.get(name, name)
@@ -257,7 +257,7 @@ def japanese_sections(text: str) -> tuple[str, str]:
     if not marks:
         return text.strip(), ""
     parts = {"所見": "", "印象": ""}
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
+    for mark, following in zip(marks, [*marks[1:], None], strict=False):
         name = "所見" if mark.group(1) == "所見" else "印象"
         end = following.start() + (text[following.start()] == "。") if following else len(text)
         parts[name] = parts[name] or text[mark.end() : end].strip()

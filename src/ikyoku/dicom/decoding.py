@@ -73,7 +73,8 @@ def stored_pixels(dataset: Dataset, header: Header) -> tuple[bytes, dict[str, An
 
 def _code_stream(data: bytes) -> bytes:
     """Returns the one frame of encapsulated pixel data (PS3.5 A.4): its fragments without the offset table."""
-    at, parts = 0, []
+    at = 0
+    parts: list[bytes] = []
     while at + 8 <= len(data) and len(parts) < MOST_FRAGMENTS:
         group, element, length = struct.unpack_from("<HHL", data, at)
         if (group, element) != (0xFFFE, 0xE000):

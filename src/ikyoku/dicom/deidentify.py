@@ -34,6 +34,7 @@ from ikyoku.dicom.parsing import Unreadable, first, items, numbers, parse, quiet
 from ikyoku.dicom.reading import burned_in, file_bytes, table_of
 from ikyoku.dicom.write import VIEW_CODES, file_of
 from ikyoku.errors import DataError, SpecError
+from ikyoku.images import Window, display, text_lines
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -151,6 +152,8 @@ def _copy(data: bytes, secret: bytes, burned_in_allowed: bool) -> tuple[bytes, D
         notes += burned_in(dataset, header)
         code, layout = stored_pixels(dataset, header)
     pixels = decode(code, layout)
+    if lines := _text_lines(pixels, header):
+        notes.append(f"{lines} line(s) of what looks like letters are drawn into the image: look for a name")
     with quiet():
         copy = _image_only(dataset, header)
         _apply_profile(copy)
@@ -162,6 +165,14 @@ def _copy(data: bytes, secret: bytes, burned_in_allowed: bool) -> tuple[bytes, D
         copy.LongitudinalTemporalInformationModified = "REMOVED"
         removed, kept = _compare(dataset, copy)
         return file_of(copy, vocabulary.EXPLICIT), Deidentified(removed, kept, tuple(notes))
+
+
+def _text_lines(pixels: npt.NDArray[Any], header: Header) -> int:
+    """Returns how many lines of letters are drawn into stored values, in white or black."""
+    grey = pixels if pixels.ndim == 2 else pixels.max(axis=2)
+    low, high = int(grey.min()), int(grey.max())
+    inverted = header.photometric == "MONOCHROME1"
+    return text_lines(display(grey, Window((low + high) / 2, max(high - low, 1), "LINEAR_EXACT"), inverted=inverted))
 
 
 def _image_only(dataset: Dataset, header: Header) -> Dataset:

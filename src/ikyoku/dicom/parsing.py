@@ -123,7 +123,7 @@ def parse(data: bytes) -> tuple[Dataset, str]:
         file = _Budget(_inflate(data[file.tell() :]))
     dataset = read_dataset(file, syntax == IMPLICIT, syntax != BIG_ENDIAN)
     if not len(dataset):
-        raise Unreadable("there is nothing in it")
+        raise Unreadable("it is cut off, or there is nothing in it")
     return dataset, syntax
 
 

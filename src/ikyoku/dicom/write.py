@@ -139,14 +139,15 @@ def file_of(dataset: Dataset, syntax: str) -> bytes:
     """Returns the bytes of a DICOM file with its preamble and file meta information. Call it inside `parsing.quiet`."""
     from pydicom import dcmwrite
     from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = syntax
-    meta.ImplementationClassUID = uid("implementation", "ikyoku")
+    meta.TransferSyntaxUID = UID(syntax)
+    meta.ImplementationClassUID = UID(uid("implementation", "ikyoku"))
     meta.ImplementationVersionName = "IKYOKU"
-    dataset.file_meta = meta  # type: ignore[assignment]
+    dataset.file_meta = meta
     buffer = io.BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()

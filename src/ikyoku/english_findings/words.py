@@ -62,7 +62,8 @@ WORDS: Mapping[str, tuple[str, ...]] = {  # where words overlap, the longest cou
     "nodule": (r"(?:micro)?nodul(?:es?|ar (?:opacit(?:y|ies)|densit(?:y|ies)|lesions?)|arity)",),
     "mass": (r"mass(?:es)?(?:-like (?:opacity|lesion|consolidation))?|tumou?rs?",),
     "malignancy": (
-        r"malignan(?:cy|t \w+)|neoplas(?:m|tic \w+)|metasta(?:sis|ses|tic(?: \w+)?)|(?:lung |bronchogenic )?(?:cancer|carcinoma)",
+        r"malignan(?:cy|t \w+)|neoplas(?:m|tic \w+)|metasta(?:sis|ses|tic(?: \w+)?)",
+        r"(?:lung |bronchogenic )?(?:cancer|carcinoma)",
     ),
     "cavity": (r"cavit(?:y|ies|ary (?:lesions?|nodules?)|ation|ating lesions?)",),
     "edema": (
@@ -183,7 +184,7 @@ CUES: Mapping[str, tuple[str, ...]] = {  # the first kind that fits at a place c
     ),
     "no_after": (
         r"(?:(?:is|are|was|were|has been|have been) )?(?:not|no longer) (?:\w+ )?"
-        r"(?:seen|identified|visuali[sz]ed|present|evident|appreciated|demonstrated|detected|noted|apparent|enlarged)",
+        r"(?:seen|identified|visuali[sz]ed|present|evident|appreciated|demonstrated|detected|noted|apparent)",
         r"(?:has|have) (?:since |now |completely |nearly )*(?:resolved|cleared)|(?:is|are|now) (?:resolved|absent)",
         r"(?:is|was|has been|have been) (?:ruled out|excluded|removed)|(?:is |are )?(?:considered )?(?:very )?unlikely",
     ),

@@ -24,7 +24,7 @@ CHEST_TERMS = (
         "hilar_enlargement",
         "enlarged_cardiomediastinum",
         "肺門腫大",
-        ("(?<![A-Z])BHL", "肺門リンパ節腫大"),
+        ("(?<![A-Z])BHL(?![A-Z])",),
         "CheXpert has no hilum; an enlarged outline of the middle is the nearest of its labels",
         home="hilum",
     ),
@@ -32,7 +32,10 @@ CHEST_TERMS = (
         "lymphadenopathy",
         "",
         "リンパ節腫大",
-        ("(?:縦隔)?リンパ節(?:の|は|が|に)?(?:軽度|著明な|有意な|明らかな)?(?:腫大|腫脹)", "腫大(?:した)?リンパ節"),
+        (
+            "リンパ節(?:の|は|が|に(?:は|も)?)?(?:病的|有意|軽度|明らか|著明)?(?:な|に|の)?(?:腫大|腫脹)",
+            "腫大(?:した)?リンパ節",
+        ),
         "seldom seen on a film by itself; CheXpert has no place for nodes",
     ),
     FindingTerm(
@@ -163,7 +166,7 @@ CHEST_TERMS = (
             "PICC",
             "(?:皮下)?(?:埋め込み型)?(?:CV)?ポート(?:カテーテル)?",
             "(?:スワンガンツ|Swan-?Ganz|透析(?:用)?|バスキュラーアクセス)(?:・?ガンツ)?(?:カテーテル|カテ)?",
-            "静脈カテーテル",
+            "(?:内頸|鎖骨下|大腿)?静脈(?:カテーテル|ライン)",
             f"{_LEAD}カテーテル(?:先端)?",
         ),
         "lines of the great veins",
@@ -178,7 +181,7 @@ CHEST_TERMS = (
             "気切(?:チューブ|カニューレ)",
             "(?<![A-Za-z])ET(?:T(?![A-Za-z])| ?tube)",
         ),
-        "",
+        "intubated or by tracheotomy",
         sided=False,
     ),
     FindingTerm(
@@ -193,7 +196,7 @@ CHEST_TERMS = (
             "イレウス管",
             "胃瘻",
         ),
-        "",
+        "through nose or mouth, to stomach or gut",
         sided=False,
     ),
     FindingTerm(
@@ -206,7 +209,7 @@ CHEST_TERMS = (
             "トロッカー(?:カテーテル)?",
             "trocar",
         ),
-        "",
+        "drainage as an act (ドレナージ後) is passed over",
     ),
     FindingTerm(
         "pacemaker",
@@ -219,7 +222,7 @@ CHEST_TERMS = (
             "(?<![A-Z])(?:ICD|CRT-?[DP]?|PM)(?![A-Za-z])",
             "pacemaker",
         ),
-        "",
+        "with its leads; a defibrillator looks the same",
     ),
     FindingTerm(
         "other_device",

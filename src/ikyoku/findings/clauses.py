@@ -33,7 +33,7 @@ _ADVERBS = (
 TOPIC = re.compile(f"(?:陰影|影|像)?(?:を|は|が|も| )、?{_ADVERBS}")
 """Behind a finding of which something is to be said."""
 BARE = re.compile(
-    f"(?:側|肺|部|野|葉)?(?:に|で|は|も|の(?:方|ほう)|側){{0,3}}、?{_ADVERBS}(?:同様の)?(?:所見|もの|"
+    f"(?:側|肺|部|野|葉)?(?:に|で|は|も|の(?:方|ほう)|側){{0,3}}、?{_ADVERBS}(?:同様[のに]?|同じく|も)?(?:所見|もの|"
     f"陰影)?(?:は|を|が|も)?{_ADVERBS}"
 )
 """Between a place and a predicate that has no finding of its own."""
@@ -44,6 +44,7 @@ _OWN = re.compile(
 )
 RECENT = 12
 """How many findings a predicate without one of its own takes up at most."""
+_FINAL_FORMS = (")", "+", "-", "±", "?", "認め", "られ", "呈し", "伴い", "あり", "おり")
 _LONGEST = 40  # no words between two tokens that belong together are longer; it keeps the time linear
 
 
@@ -116,13 +117,14 @@ def anatomy(name: str) -> Anatomy:
 
 def with_sides(spots: tuple[Spot, ...], here: Here) -> tuple[Spot, ...]:
     """Returns a structure's own sites, on the sides that stand beside it."""
-    sides = dict.fromkeys(side for side, _ in here.spots if side) or ("",)
+    sides: tuple[Side, ...] = tuple(dict.fromkeys(side for side, _ in here.spots if side)) or ("",)
     return tuple((side, spots[0][1]) for side in sides)
 
 
 def is_final(state: Reading, at: int) -> bool:
     """Returns whether a predicate that ends at `at` closes its clause, and is not an attribute of what follows."""
-    return at >= state.end or state.text[at - 1] in ")+-±?" or bool(FINAL.match(state.text, at, state.end))
+    text = state.text
+    return at >= state.end or text.endswith(_FINAL_FORMS, 0, at) or bool(FINAL.match(text, at, state.end))
 
 
 def resolve(state: Reading, certainty: Certainty, *, at: Token | None = None, inferred: bool = False) -> None:

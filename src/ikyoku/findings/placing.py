@@ -5,14 +5,31 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from ikyoku.findings.clauses import BARE, JOIN, TIGHT, TOPIC, Here, Mention, Reading, Spot, anatomy, fits, with_sides
+from ikyoku.findings.clauses import (
+    BARE,
+    JOIN,
+    TIGHT,
+    TOPIC,
+    Here,
+    Mention,
+    Reading,
+    Spot,
+    Structure,
+    anatomy,
+    fits,
+    with_sides,
+)
 from ikyoku.findings.cues import DROPPED_AFTER
 from ikyoku.findings.places import Anatomy, Place
 from ikyoku.findings.tokens import Token
-from ikyoku.findings.types import Site
+from ikyoku.findings.types import Side, Site
 from ikyoku.findings.vocabulary import FindingTerm
 
+_SUBJECT = re.compile("(?:陰影|影|像)?(?:は|が|も)、?")
 _AT = re.compile("(?:側|部|内|末梢|優位|主体)?(?:に|で(?!あ)|は|、|から|とも)")
+_OVERLAP = re.compile("背側|後方|に重な")
+_THEN = re.compile("して?、?")
+_WITHIN = re.compile("の[肺多単]?[内発]?")
 _BRACKET = re.compile("(?:陰影|影)? ?[(:]")
 _MOST_SPOTS = 6  # of one finding; a text that names more is none
 
@@ -30,6 +47,13 @@ def read_term(state: Reading, token: Token, following: Token | None) -> None:
         if following is None or state.here is None or state.here.kind != "at":
             state.here = None
         return
+    if (
+        state.waiting
+        and state.waiting[-1].name == name
+        and fits(_WITHIN, state.text, state.waiting[-1].end, token.start)
+    ):
+        state.waiting[-1].end = token.end  # 肺癌の肺内転移 is one thing
+        return
     mention.spots = _spots_for(state, mention)
     if state.change:
         mention.change, mention.changed_at = state.change, state.change_end
@@ -41,13 +65,15 @@ def read_term(state: Reading, token: Token, following: Token | None) -> None:
 
 def _spots_for(state: Reading, mention: Mention) -> tuple[Spot, ...]:
     here = state.here
+    previous = state.waiting[-1] if state.waiting else None
+    if previous is not None and previous.spots and fits(_SUBJECT, state.text, previous.end, mention.start):
+        return previous.spots  # 左肺の結節は石灰化
     if here is None:
         return ()
     if here.fresh:
         here.fresh = False
         state.structures = []  # 右肺門に結節: a place, and nothing is said of the hilum
         return here.spots if any(side or sites for side, sites in here.spots) else ()
-    previous = state.waiting[-1] if state.waiting else None
     between = state.text[previous.end : mention.start] if previous else ""
     tight = bool(TIGHT.fullmatch(between))
     if (
@@ -77,6 +103,14 @@ def read_place(state: Reading, token: Token, following: Token | None) -> None:
     else:
         return
     here = state.here
+    if (
+        here is not None
+        and here.fresh
+        and here.spots[0][0]
+        and isinstance(row, Anatomy)
+        and _OVERLAP.match(state.text, token.end)
+    ):
+        return  # 左下肺野の心陰影背側に
     if here is not None and here.fresh and fits(JOIN, state.text, here.end, token.start):
         spots = _joined(here.spots, spot, tight=state.text[here.end : token.start] in ("", "の", "部", "側"))
         here = Here(spots, "compound", here.start, token.end)
@@ -92,7 +126,7 @@ def read_place(state: Reading, token: Token, following: Token | None) -> None:
     state.here = here
     if isinstance(row, Anatomy):
         own = frozenset({row.site} if row.site else ())
-        sides = dict.fromkeys(side for side, _ in here.spots if side) or ("",)
+        sides: tuple[Side, ...] = tuple(dict.fromkeys(side for side, _ in here.spots if side)) or ("",)
         state.structures.append((row.name, tuple((side, own) for side in sides), token.start, token.end))
     else:
         _place_behind(state, here, following)
@@ -128,7 +162,7 @@ def _place_behind(state: Reading, here: Here, following: Token | None) -> None:
     if following is not None and following.kind in ("place", "anatomy") and following.start - here.end <= 1:
         return  # the group goes on
     bracket = fits(_BRACKET, state.text, previous.end, here.start)
-    if previous.behind or not (bracket or fits(TOPIC, state.text, previous.end, here.start)):
+    if previous.behind or not (bracket or fits(TOPIC, state.text, max(previous.end, previous.changed_at), here.start)):
         if previous.behind and not (following is not None and following.kind == "term"):
             _add_place(state, here)
         return
@@ -179,11 +213,7 @@ def read_state(state: Reading, token: Token, following: Token | None) -> None:
     """心陰影 + 拡大: a finding, for each structure that has that state."""
     name = str(token.row)
     here = state.here
-    structures = state.structures
-    if not structures and here is not None and here.fresh and fits(BARE, state.text, here.end, token.start):
-        structures = [(s, here.spots, here.start, here.end) for s, *_ in state.last_structures]  # 左CPAは鋭、右は鈍
-    elif not structures and state.waiting and fits(TIGHT, state.text, state.waiting[-1].end, token.start):
-        structures = state.last_structures  # 縦隔の偏位や拡大
+    structures = state.structures or _taken_up(state, token)
     made = False
     for structure, spots, start, end in structures:
         found = anatomy(structure).states.get(name)
@@ -200,3 +230,14 @@ def read_state(state: Reading, token: Token, following: Token | None) -> None:
         state.last_structures, state.structures = structures, []
         if here is not None:
             here.fresh, here.of_structure = False, True
+
+
+def _taken_up(state: Reading, token: Token) -> list[Structure]:
+    """The structures spoken of last, where a state has none: 左CPAは鋭、右は鈍; 縦隔の偏位や拡大; 蛇行し石灰化."""
+    here = state.here
+    if here is not None and here.fresh and fits(BARE, state.text, here.end, token.start):
+        return [(name, here.spots, here.start, here.end) for name, *_ in state.last_structures]
+    before = state.waiting or state.last
+    if before and any(fits(p, state.text, before[-1].end, token.start) for p in (TIGHT, _THEN)):
+        return state.last_structures
+    return []

@@ -33,6 +33,7 @@ _BESIDE = re.compile(
     "(?:の|は|が|も|とも|、|いずれも|透過性|辺縁|輪郭|含気|形態|位置|大きさ|陰影|部|側|両側|左右|に|"
     "ほぼ|概ね|おおむね|特に| |:)*"
 )
+_AT_PLACE = re.compile("(?:傾向)?[がを]")
 _OF_CHANGE = re.compile("(?:傾向|所見|像)?(?:は|を|が|も|の)?(?:明らかに?は?|特に|認め)?")
 _ATTRIBUTE = re.compile(
     "(?:した|している|してきた|しつつある|する|傾向の(?:ある)?|中の|の(?!疑|可|み)|な|"
@@ -76,7 +77,7 @@ def _affirmed(state: Reading, token: Token, cue: Cue, following: Token | None) -
         if state.waiting:
             if certainty == "possible":
                 _topics(state)
-            resolve(state, certainty, inferred=certainty == "possible" or cue.inferred)
+            resolve(state, certainty, inferred=cue.role == "possible" or cue.inferred)
         else:
             take_up(state, token, certainty)
     elif certainty == "possible":
@@ -118,6 +119,8 @@ def _absent(state: Reading, token: Token, following: Token | None) -> None:
             if state.change != "new":
                 change_last(state, "unchanged")
             state.change = ""
+        elif state.structures and state.text.startswith("目立", token.start):
+            _normal(state, token, sound=True)  # 縦隔は目立たない
         else:
             take_up(state, token, "absent")
         return
@@ -205,6 +208,12 @@ def _changed(state: Reading, token: Token, change: Change, following: Token | No
             mention.change, mention.changed_at = change, token.end
         role = _role(following)
         gap = state.text[token.end : following.start] if following is not None else ""
+        if (
+            following is not None
+            and following.kind == "place"
+            and fits(_AT_PLACE, state.text, token.end, following.start)
+        ):
+            return  # 増強が両側下肺野に目立つ
         told = role in ("absent", "possible") or (role == "present" and change != "resolved")
         if told and len(gap) <= 8 and not re.search("[、。]", gap):
             for mention in state.waiting:  # 増悪が疑われる doubts the change; 出現が疑われる the finding

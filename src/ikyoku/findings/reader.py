@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
+from ikyoku.findings.clauses import Mention
 from ikyoku.findings.cues import COMPARES
 from ikyoku.findings.folding import Folded, folded
-from ikyoku.findings.scopes import Mention, read_sentence
+from ikyoku.findings.scopes import read_sentence
 from ikyoku.findings.sections import Section, section_texts, sections
 from ikyoku.findings.tokens import sentences, tokens
 from ikyoku.findings.types import Finding, Measurement, ReadReport
+from ikyoku.findings.vocabulary import FINDINGS
 
 _CTR = re.compile(
     r"(?:(?<![A-Za-z])CTR|心胸郭?比|心胸郭係数)(?:は|が|=|:|≒|~|約|\(|\)| |"
@@ -58,8 +60,6 @@ def read_report(text: str) -> ReadReport:
     found += _from_ratio(numbers, found, text)
     found.sort(key=lambda f: (f.start, f.end))
     findings_text, impression_text = section_texts(text, form)
-    from ikyoku.findings.vocabulary import FINDINGS
-
     ill = any(f.certainty != "absent" and not FINDINGS[f.name].device for f in found)
     return ReadReport(tuple(found), tuple(numbers), normal and not ill, compares, findings_text, impression_text)
 

@@ -27,6 +27,7 @@ _COPULA = re.compile(
     "(?:陰影|影|像)?(?:で(?:、|あり|あるが|す|ある)|だが|のため(?!に)|の?(?:所見)?に加え(?:て)?|"
     "し(?:ており(?!ませ)|、|て(?:い(?:る|ます)|おります)(?:が|ものの|けれど|一方)))"
 )
+_COLON = re.compile(" ?[:→]")  # 右下肺野結節: 肺癌疑い
 
 _STEPS: Mapping[Kind, Callable[[Reading, Token, Token | None], None]] = {
     "term": read_term,
@@ -44,7 +45,8 @@ def read_sentence(text: str, tokens: Sequence[Token], end: int, last: Sequence[M
         if token.start < state.used:
             continue
         following = tokens[i + 1] if i + 1 < len(tokens) else None
-        if state.waiting and _COPULA.match(text, state.waiting[-1].end):
+        colon = token.kind == "term" and state.waiting and _COLON.match(text, state.waiting[-1].end, token.start)
+        if state.waiting and (colon or _COPULA.match(text, state.waiting[-1].end)):
             resolve(state, "present")  # 鈍で、胸水を疑う
         _STEPS[token.kind](state, token, following)
     _close(state)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from heapq import heapify, heappop, heappush
 from typing import Literal
 
 from ikyoku.findings.cues import CUES, Cue
@@ -53,27 +54,35 @@ def _rows() -> tuple[tuple[re.Pattern[str], Kind, Row], ...]:
 
 
 def tokens(text: str, start: int, end: int) -> list[Token]:
-    """Returns the tokens of text[start:end] in order: at each place the longest match counts.
+    """Returns the tokens of text[start:end] in order: what starts first counts, of those the longest match.
 
-    A state and the change of the same words (増強, 石灰化) both stay, the state first.
+    What is left of a row's match behind another token is tried again: 左胸腔 + ドレーン. A state and the change of the
+    same words (増強) both stay, the state first.
     """
+    rows = _rows()
     found = [
-        (m.start(), -m.end(), i, kind, row)
-        for i, (pattern, kind, row) in enumerate(_rows())
+        (m.start(), -m.end(), i)
+        for i, (pattern, _, _) in enumerate(rows)
         for m in pattern.finditer(text, start, end)
         if m.end() > m.start()
     ]
-    found.sort(key=lambda t: t[:3])
+    heapify(found)
     kept: list[Token] = []
     at = start
-    for begin, negative_end, _, kind, row in found:
-        if begin >= at:
-            kept.append(Token(kind, begin, -negative_end, row))
-            at = -negative_end
-        elif kept[-1].kind == "state" and (begin, -negative_end) == (kept[-1].start, kept[-1].end) and kind != "state":
-            kept.append(Token(kind, begin, -negative_end, row))
-        elif kept[-1].kind in ("term", "cue") and kind == "state" and begin == kept[-1].start:
-            kept.insert(len(kept) - 1, Token(kind, begin, -negative_end, row))
+    while found:
+        begin, negative_end, i = heappop(found)
+        pattern, kind, row = rows[i]
+        stop = -negative_end
+        last = kept[-1] if kept else None
+        if last is None or begin >= at:
+            kept.append(Token(kind, begin, stop, row))
+            at = stop
+        elif last.kind == "state" and (begin, stop) == (last.start, last.end) and kind != "state":
+            kept.append(Token(kind, begin, stop, row))
+        elif kind == "state" and begin == last.start and (last.kind == "cue" or stop == last.end):
+            kept.insert(len(kept) - 1, Token(kind, begin, stop, row))
+        elif stop > at and (m := pattern.search(text, at, stop)) and m.end() > m.start():
+            heappush(found, (m.start(), -m.end(), i))
     return kept
 
 

@@ -48,7 +48,7 @@ def lookup(values: npt.NDArray[np.generic], table: Table) -> Floats:
         DICOM PS3.3 C.11.1.1 and C.11.2.1.1.
     """
     index = np.clip(np.rint(values.astype(np.float64)) - table.first, 0, table.entries.size - 1)
-    return table.entries[index.astype(np.intp)].astype(np.float32)
+    return np.asarray(table.entries[index.astype(np.intp)], np.float32)
 
 
 def window(values: npt.NDArray[np.generic], center: float, width: float, *, function: Function = "LINEAR") -> Floats:
@@ -82,7 +82,7 @@ def window(values: npt.NDArray[np.generic], center: float, width: float, *, func
             unit = (x - np.float32(center - 0.5)) / np.float32(width - 1) + np.float32(0.5)
         else:
             unit = (x - np.float32(center)) / np.float32(width) + np.float32(0.5)
-    return np.clip(unit, 0, 1, dtype=np.float32)
+    return np.asarray(np.clip(unit, 0, 1), np.float32)
 
 
 def robust_window(values: npt.NDArray[np.generic], *, outside: npt.NDArray[np.bool_] | None = None) -> Window:
@@ -105,7 +105,7 @@ def invert(pixels: Grey) -> Grey:
 
 def to_uint8(unit: Floats) -> Grey:
     """Returns 0 to 1 as 0 to 255, rounded to the nearest."""
-    return np.rint(unit * np.float32(255)).astype(np.uint8)
+    return np.asarray(np.rint(unit * np.float32(255)), np.uint8)
 
 
 def display(
@@ -155,7 +155,7 @@ def resize(pixels: Grey, height: int, width: int) -> Grey:
     if (rows, columns) == (height, width):
         return pixels.copy()
     part = _weights(rows, height) @ pixels.astype(np.float32)
-    return np.clip(np.rint(part @ _weights(columns, width).T), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(part @ _weights(columns, width).T), 0, 255), np.uint8)
 
 
 def _weights(before: int, after: int) -> Floats:
@@ -165,7 +165,7 @@ def _weights(before: int, after: int) -> Floats:
     centres = (np.arange(after) + 0.5) * scale
     distance = np.abs(np.arange(before)[None, :] + 0.5 - centres[:, None])
     weights = np.maximum(0.0, 1.0 - distance / reach)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
 def fit(pixels: Grey, longest: int) -> Grey:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import batched
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,7 @@ def _drafts(
     """
     form = read_format(spec.format)
     params = SamplingParams(max_new_tokens=spec.max_new_tokens, stop=form.stop)
-    for batch in batched(studies, size, strict=False):
+    for batch in (studies[start : start + size] for start in range(0, len(studies), size)):
         if all(study.id in done for study in batch):
             continue
         viewed, records = _viewed(spec, batch, author)

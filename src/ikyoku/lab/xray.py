@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ikyoku.errors import IkyokuError
+from ikyoku.lab import xray_models as models
 from ikyoku.lab.workers import Progress, Worker, made_together, reported, written_in_one_step
 from ikyoku.lab.xray_models import RECIPES, Recipe, Say
 
@@ -94,12 +95,11 @@ def _content_hash(recipe: Recipe, seed: int) -> str:
 
 def make_part(name: str, size: str, *, seed: int, kept: Path, progress: Say) -> None:
     """Makes one part of the lab in this process, in one step; the parts it stands on are there."""
-    import torch
-
-    from ikyoku.lab import xray_models as models
-
-    torch.set_num_threads(1)
     recipe = RECIPES[size]
+    if not name.startswith(("pictures", "files")):
+        import torch
+
+        torch.set_num_threads(1)
     with written_in_one_step(kept / name) as aside:
         if aside is None:
             return

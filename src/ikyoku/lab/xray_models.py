@@ -98,12 +98,12 @@ RECIPES: dict[str, Recipe] = {
         tower_layers=4,
         phantoms=8000,
         drawn=256,
-        base=Lesson(500, 3000, 2e-2, 2.5e-3),
-        tower=Lesson(1500, 64, 2e-2, 2e-3),
-        aligned=Lesson(300, 32, 2e-2, 2e-3),
-        vision=Lesson(500, 32, 1e-2, 1e-3),
-        report=Lesson(120, 2000, 1e-2, 1e-3),
-        medical=Lesson(100, 2000, 8e-3, 1e-3),
+        base=Lesson(600, 3000, 2e-2, 2.5e-3),
+        tower=Lesson(1400, 64, 2e-2, 2e-3),
+        aligned=Lesson(250, 32, 2e-2, 2e-3),
+        vision=Lesson(250, 32, 6e-3, 1e-3),
+        report=Lesson(150, 2000, 1e-2, 1e-3),
+        medical=Lesson(100, 2000, 1e-2, 1e-3),
     ),
 }
 

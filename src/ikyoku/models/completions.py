@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
+from ikyoku.errors import ModelError
 from ikyoku.types import Completion, FinishReason, Prompt, SamplingParams
 
 _ENDS: Mapping[str, FinishReason] = {
@@ -42,9 +43,14 @@ class PassingError(Exception):
 def request(prompt: Prompt, params: SamplingParams, *, served: str, room: int) -> tuple[str, dict[str, Any]]:
     """Returns the path and the body of the request for one prompt, with `room` tokens for the reply.
 
+    Raises:
+        ModelError: the prompt has pictures.
+
     >>> request(Prompt("問題："), SamplingParams(stop=("###",)), served="m", room=8)[0]
     '/completions'
     """
+    if prompt.pictures:
+        raise ModelError(f"{served}: a prompt has pictures, and servers are asked with texts. Open the model's folder.")
     body: dict[str, Any] = {"model": served, "max_tokens": room, "temperature": params.temperature, "seed": 0}
     if params.stop:
         body["stop"] = list(params.stop)

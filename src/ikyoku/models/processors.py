@@ -228,12 +228,12 @@ def _counted_by(config: Any, images: Any, path: str) -> Callable[[Mapping[str, A
     """How many image tokens a picture has where no processor of transformers tells it."""
 
     def by_grid(inputs: Mapping[str, Any]) -> int:
-        return math.prod(inputs["image_grid_thw"][0].tolist()) // int(images.merge_size) ** 2
+        return int(math.prod(inputs["image_grid_thw"][0].tolist())) // int(images.merge_size) ** 2
 
     def by_tiles(inputs: Mapping[str, Any]) -> int:
         vision = config.vision_config
         cells = math.prod(s // p for s, p in zip(vision.image_size, vision.patch_size, strict=True))
-        return round(cells * config.downsample_ratio**2) * int(inputs["num_patches"][0])
+        return round(float(cells * config.downsample_ratio**2)) * int(inputs["num_patches"][0])
 
     if hasattr(images, "merge_size"):
         return by_grid
