@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ikyoku.cli_data import app as data_app
 from ikyoku.console import check_file, go_offline, progress_bars, read_spec, start, table, tell
 from ikyoku.errors import IkyokuError, RunError, SpecError
 
@@ -29,6 +30,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
+
+app.add_typer(data_app, name="data")
 
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOSPC, errno.EDQUOT)
 """What a path of the user's can refuse us, wherever it is noticed."""

@@ -21,7 +21,7 @@ from ikyoku import images
 from ikyoku.dicom.header import Header
 from ikyoku.dicom.parsing import Unreadable, looks_like_dicom
 from ikyoku.dicom.reading import file_bytes, radiogram_of
-from ikyoku.errors import DataError
+from ikyoku.errors import DataError, together
 from ikyoku.types import Picture
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def read_study(path: Path, *, longest: int | None = None) -> tuple[ReadPicture, 
         except DataError as error:
             faults.append(str(error))
     if faults:
-        raise DataError("\n".join(faults[:10]))
+        raise DataError(together(faults))
     studies = {each.header.study for each in read if each.header and each.header.study}
     if len(studies) > 1:
         raise DataError(f"{path}: files of {len(studies)} studies; a folder holds the views of one")

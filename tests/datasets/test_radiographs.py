@@ -164,6 +164,14 @@ def test_mimic_cxr_as_dicom_and_one_split_of_it(tmp_path: Path) -> None:
     assert read_picture(read.samples[0].images[0]).kind == "dicom"
     with pytest.raises(DataError, match="no split 'dev'; there is test, train"):
         read_radiographs(root, split="dev")
+    table = root / "mimic-cxr-2.0.0-metadata.csv"
+    table.rename(root / "mimic-cxr-2.0.0-metadata.csv.gz")
+    with pytest.raises(DataError, match="is packed; unpack it first"):
+        read_radiographs(root)
+    (root / "mimic-cxr-2.0.0-metadata.csv.gz").unlink()
+    table.write_text("dicom_id,view\nx,PA\n")
+    with pytest.raises(DataError, match="no columns 'dicom_id' and 'ViewPosition'"):
+        read_radiographs(root)
 
 
 def test_translations_take_the_place_of_the_reports(tmp_path: Path) -> None:

@@ -181,6 +181,19 @@ def test_what_hides_beside_the_stored_bits_or_in_a_code_stream_is_gone(tmp_path:
     assert pydicom.dcmread(tmp_path / "b.dcm").LossyImageCompression == "01"
 
 
+def test_a_secondary_capture_in_colour(tmp_path: Path) -> None:
+    grey = chest(bits=8)
+    source = tmp_path / "source.dcm"
+    for photometric, planes in (("RGB", [grey] * 3), ("YBR_FULL", [grey, grey * 0 + 128, grey * 0 + 128])):
+        write_dx(source, grey, key="1", bits_stored=8)
+        dataset = pydicom.dcmread(source)
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, photometric, 1
+        dataset.PixelData = np.stack(planes).astype(np.uint8).tobytes()
+        dataset.save_as(source)
+        write_deidentified(source, tmp_path / f"{photometric}.dcm", secret=SECRET)
+        assert np.array_equal(read_radiogram(tmp_path / f"{photometric}.dcm").values, grey)
+
+
 def test_files_of_one_study_and_patient_stay_together(tmp_path: Path) -> None:
     for name, view in (("pa", "PA"), ("lat", "LL")):
         write_dx(

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 import runpy
+import signal
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -419,13 +422,41 @@ def test_a_decoder_that_breaks_down_or_hangs_is_replaced(tmp_path: Path, monkeyp
     process.kill()
     process.wait()
     assert np.array_equal(read_radiogram(path).values, first)
-    monkeypatch.setattr(decoding, "MOST_SECONDS", 0.0)
+    stopped = decoding._DECODER._process
+    assert stopped is not None
+    stopped.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(decoding, "MOST_SECONDS", 0.3)
     assert refusal(path) == "its pixels take too long to decode"
     monkeypatch.undo()
     assert np.array_equal(read_radiogram(path).values, first)
 
 
-def test_a_picture_of_pydicoms_errors_is_never_passed_on(tmp_path: Path, capfd: Any, caplog: Any) -> None:
+def test_threads_and_forked_processes_read_beside_each_other(tmp_path: Path) -> None:
+    paths = []
+    for number in range(12):
+        syntax = LOSSLESS[number % len(LOSSLESS)]
+        paths.append(dx(tmp_path / f"{number}.dcm", chest(seed=number), transfer_syntax=syntax))
+    wanted = [read_picture(path) for path in paths]
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(read_picture, paths * 3)) == wanted * 3
+    child = os.fork()
+    if not child:
+        os._exit(0 if [read_picture(path) for path in paths] == wanted else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert [read_picture(path) for path in paths] == wanted
+
+
+def test_an_abort_inside_gdcm_is_a_refusal(tmp_path: Path) -> None:
+    path = dx(tmp_path / "1.dcm", transfer_syntax=vocabulary.JPEG_LOSSLESS_SV1)
+    first, data = read_radiogram(path).values, path.read_bytes()
+    broken = tmp_path / "2.dcm"
+    start = data.index(b"\xff\xd8\xff\xc3")
+    broken.write_bytes(data[:start] + data[start:].replace(b"\xff\xc4", b"\xfd\xc4", 1))  # no table of codes
+    assert refusal(broken) == "its pixels are damaged: the decoder broke down on them"
+    assert np.array_equal(read_radiogram(path).values, first)
+
+
+def test_what_pydicom_says_is_never_passed_on(tmp_path: Path, capfd: Any, caplog: Any) -> None:
     caplog.set_level(0)
     whole = dx(tmp_path / "1.dcm").read_bytes()
     broken = whole.replace(b"UI", b"PN").replace(b"US", b"DS")

@@ -9,7 +9,8 @@ from typing import get_args
 
 import pytest
 
-from ikyoku.findings import FINDINGS, Certainty
+from ikyoku.findings import FINDINGS, Certainty, read_report
+from ikyoku.text import fold
 
 golden = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("golden.py"))))
 PARTS = tuple(part for part in golden.TABLE if part != "misses")
@@ -58,3 +59,21 @@ def test_the_figures_tell_a_reader_that_denies_nothing_from_ours() -> None:
     assert golden.precision_and_recall(rows)["finding, certainty"][0] > 0.98
     assert golden.precision_and_recall(shuffled)["finding, certainty"][0] < 0.1
     assert golden.precision_and_recall(shuffled)["finding"][0] > 0.9
+
+
+def test_the_mirror_image_of_a_sentence_has_the_other_sides() -> None:
+    mirror = str.maketrans("右左", "左右")
+    sides = {"right": "left", "left": "right"}
+    for row in golden.rows():
+        if "左舌区" in row.text:  # the right lung has none
+            continue
+        swapped = tuple(sorted((n, c, sides.get(s, s), *rest) for n, c, s, *rest in golden.said(read_report(row.text))))
+        assert golden.said(read_report(row.text.translate(mirror))) == swapped, row.text
+
+
+def test_widths_change_nothing() -> None:
+    wide = {i: i + 0xFEE0 for i in range(0x21, 0x7F)}
+    for row in golden.rows():
+        as_read = golden.said(read_report(row.text))
+        assert golden.said(read_report(fold(row.text))) == as_read, row.text
+        assert golden.said(read_report(row.text.translate(wide))) == as_read, row.text

@@ -124,7 +124,9 @@ def test_a_list_names_each_finding_that_is_present() -> None:
 )
 def test_a_finding_is_drawn_on_its_side_and_nowhere_else(name: str) -> None:
     """Against the same chest without it, the picture changes on the patient's side, the other one of the image."""
-    for side, half, other in (("right", np.s_[:, :60], np.s_[:, 68:]), ("left", np.s_[:, 68:], np.s_[:, :60])):
+    image_left, image_right = np.s_[:, :60], np.s_[:, 68:]
+    sides: tuple[Side, Side] = ("right", "left")
+    for side, half, other in zip(sides, (image_left, image_right), (image_right, image_left), strict=True):
         truth = showing(name, side=side)
         changed = np.abs(drawn(truth, size=128).astype(int) - drawn(without(truth), size=128).astype(int)) > 100
         assert changed[half].sum() > 25, side

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -89,12 +90,17 @@ _VIEWS = {"PA": 0, "AP": 1, "": 2}
 
 def is_mimic(path: Path) -> bool:
     """Returns true where a folder holds reports or images as …/p10/p10000032/s50414267."""
-    return path.is_dir() and next(_reports(path), None) is not None
+    return path.is_dir() and any(_is_report(file) for file in _files(path))
 
 
-def _reports(path: Path) -> Iterator[Path]:
-    found = (file for file in path.rglob("s*.txt"))
-    return (file for file in found if _STUDY.fullmatch(file.stem) and _PATIENT.fullmatch(file.parent.name))
+def _files(path: Path) -> Iterator[Path]:
+    """Walks once through a folder: the whole of MIMIC-CXR is some hundred thousand files."""
+    for folder, _, names in os.walk(path):
+        yield from (Path(folder, name) for name in names)
+
+
+def _is_report(file: Path) -> bool:
+    return file.suffix == ".txt" and bool(_STUDY.fullmatch(file.stem) and _PATIENT.fullmatch(file.parent.name))
 
 
 def read_mimic(path: Path, split: str) -> Found:
@@ -115,10 +121,13 @@ def read_mimic(path: Path, split: str) -> Found:
         known = ", ".join(sorted(set(splits.values()))) or "none: its table *-split.csv is not here"
         raise DataError(f"{path}: no split '{split}'; there is {known}")
     images: dict[str, list[Path]] = {}
-    for file in path.rglob("*"):
+    reports: list[Path] = []
+    for file in _files(path):
         if file.suffix.lower() in IMAGE_SUFFIXES and _STUDY.fullmatch(file.parent.name):
             images.setdefault(file.parent.name, []).append(file)
-    for report in sorted(_reports(path), key=lambda file: natural_key(file.stem)):
+        elif _is_report(file):
+            reports.append(file)
+    for report in sorted(reports, key=lambda file: natural_key(file.stem)):
         files = images.get(report.stem, [])
         if split:
             files = [file for file in files if splits.get(file.stem) == split]
@@ -134,8 +143,11 @@ def read_mimic(path: Path, split: str) -> Found:
 
 def _mimic_column(path: Path, table: str, column: str, found: Found) -> dict[str, str]:
     """Returns one column of a table of MIMIC-CXR-JPG by dicom_id, {} where the table is not there."""
-    files = sorted(path.rglob(f"mimic-cxr-2.*-{table}.csv"))
+    pattern = f"mimic-cxr-2.*-{table}.csv"
+    files = sorted([*path.glob(pattern), *path.glob(f"*/{pattern}")])
     if not files:
+        packed = [*path.glob(f"{pattern}.gz"), *path.glob(f"*/{pattern}.gz")]
+        found.faults += [f"{file}: is packed; unpack it first (gunzip)" for file in packed]
         return {}
     found.files.append(files[0])
     rows = read_records(files[0], faults=found.faults)

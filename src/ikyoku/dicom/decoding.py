@@ -152,12 +152,12 @@ class _Decoder:
             process = self._running()
             try:
                 return self._ask(process, data, layout)
-            except (OSError, ValueError, KeyError, TimeoutError):
-                ended = process.poll() is None
-                self._stop()
-        raise Unreadable(
-            "its pixels take too long to decode" if ended else "its pixels are damaged: the decoder broke down on them"
-        )
+            except TimeoutError:
+                reason = "its pixels take too long to decode"
+            except (OSError, ValueError, KeyError):
+                reason = "its pixels are damaged: the decoder broke down on them"
+            self._stop()
+        raise Unreadable(reason)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if not self._known:

@@ -275,7 +275,8 @@ def _put_pixels(copy: Dataset, pixels: npt.NDArray[Any], header: Header, layout:
     copy.PixelRepresentation = int(header.signed)
     if layout["samples"] == 3:
         copy.PlanarConfiguration = 0
-        copy.PhotometricInterpretation = "RGB" if layout["codec"] in ("jpeg", "jpeg-2000") else header.photometric
+        decoded = layout["codec"] == "jpeg" or header.photometric in ("YBR_RCT", "YBR_ICT")
+        copy.PhotometricInterpretation = "RGB" if decoded else header.photometric.removesuffix("_422")
     held = pixels.astype(np.int32) & ((1 << header.bits_stored) - 1)
     if header.signed:  # two's complement in the whole cell
         held = pixels.astype(np.int32) & ((256 << 8 * wide) - 1)

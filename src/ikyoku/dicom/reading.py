@@ -219,7 +219,7 @@ def burned_in(dataset: Dataset, header: Header) -> list[str]:
 def _grey(stored: npt.NDArray[Any], header: Header) -> tuple[npt.NDArray[Any], list[str]]:
     """Returns an image in colour as grey, where it is grey (a secondary capture often is)."""
     pixels = np.asarray(stored.astype(np.uint16) >> max(0, header.bits_stored - 8), np.uint8)
-    if header.photometric == "YBR_FULL" and vocabulary.TRANSFER_SYNTAXES[header.transfer_syntax] != "jpeg":
+    if header.photometric.startswith("YBR_FULL") and vocabulary.TRANSFER_SYNTAXES[header.transfer_syntax] != "jpeg":
         chroma = np.abs(pixels[..., 1:].astype(np.int16) - 128).max(axis=2)
         share = float((chroma > 12).mean())
         if share > 0.02:

@@ -3,8 +3,8 @@
 A side marker (R, L, a ring, PA, the initials of whoever took it) is a few glyphs, and normal. A name, a date or a
 number is a line: five or more separate marks, all pure white (or pure black), each far brighter (darker) than what is
 around it, of one height, one beside the other. Ribs and lines are not separate marks of one height; electrodes are few
-and far apart. What it misses: letters in grey, letters of less than some 25 pixels, letters that touch, fewer than
-five, upright lines of text. It is a reason to look, not a proof of either.
+and far apart. What it misses: letters in grey, letters of less than some 25 pixels, letters that touch or lie
+over bone as bright as they, fewer than five, upright lines of text. It is a reason to look, not a proof of either.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from ikyoku import offline
 from ikyoku.errors import SpecError
 from ikyoku.runs import Progress, open_run, silent
 from ikyoku.specfile import to_yaml
-from ikyoku.specs import DemoSpec, EvaluateSpec, EvolveSpec, MergeSpec, ReportSpec, Spec, TuneSpec
+from ikyoku.specs import DemoSpec, EvaluateSpec, EvolveSpec, MergeSpec, ReportSpec, Spec, TranslateSpec, TuneSpec
 
 VERBS: dict[type[Spec], str] = {
     TuneSpec: "tune",
@@ -24,6 +24,7 @@ VERBS: dict[type[Spec], str] = {
     EvolveSpec: "evolve",
     ReportSpec: "report",
     DemoSpec: "demo",
+    TranslateSpec: "translate",
 }
 """Which module of this folder does which spec; in it, the function of the same name and `inputs`."""
 

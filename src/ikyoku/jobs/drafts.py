@@ -276,13 +276,14 @@ def made_of(spec: ReportSpec, record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def drafts_of(
-    folder: Path, records: Sequence[Mapping[str, Any]], *, most_bytes: int = 24_000_000
+    folder: Path, records: Sequence[Mapping[str, Any]], *, at: str = "", most_bytes: int = 24_000_000
 ) -> list[dict[str, Any]]:
     """Returns a run's records with their thumbnails, as `pages.report_cards` takes them.
 
     Args:
         folder: of the run.
         records: of its drafts.jsonl.
+        at: the run's folder as the page that shows them has to name it, "" for the run's own page.
         most_bytes: that the thumbnails may take in a page; the records after that are without.
     """
     found, left = [], most_bytes
@@ -291,6 +292,8 @@ def drafts_of(
         if record["state"] != "refused" and path.is_file() and path.stat().st_size * 4 // 3 <= left:
             entry["thumbnail"] = _uri(data := path.read_bytes())
             left -= len(data) * 4 // 3
+        if at and entry.get("page"):
+            entry["page"] = f"{at.rstrip('/')}/{entry['page']}"
         found.append(entry)
     return found
 

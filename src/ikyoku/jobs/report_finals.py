@@ -116,9 +116,7 @@ def _ways(
     return ways | {WINNER: systems.of_folder(model)}
 
 
-def _alone(
-    evolution: Evolution, systems: Systems, parents: Sequence[CandidateParentSpec | None]
-) -> dict[str, Way]:
+def _alone(evolution: Evolution, systems: Systems, parents: Sequence[CandidateParentSpec | None]) -> dict[str, Way]:
     """How the base (None) and parents are asked by themselves; those that cannot be are left out."""
     found = {}
     for parent in parents:

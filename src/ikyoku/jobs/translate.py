@@ -1,23 +1,23 @@
-"""English chest X-ray reports in, Japanese ones out: translated section by section, each checked back, then reviewed."""
+"""English chest X-ray reports in, Japanese ones out: section by section, each checked back."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ikyoku.datasets.english_reports import EnglishReport, EnglishReports, read_english_reports, read_glossary
-from ikyoku.errors import DataError, IkyokuError, ModelError, RunError, SpecError
+from ikyoku.errors import IkyokuError, SpecError
 from ikyoku.glossary import TERMS, Term, translation_request
 from ikyoku.jobs.translations import reply_text, write_results
 from ikyoku.models.base import Model, StreamingModel
 from ikyoku.models.checks import check_adapter, check_folder
 from ikyoku.models.endpoint import open_endpoint
-from ikyoku.models.local import LocalModel, open_model
+from ikyoku.models.local import LocalBase, LocalModel
 from ikyoku.offline import current
 from ikyoku.prompts import PromptFormat, instruction_prompt
-from ikyoku.runs import Run
+from ikyoku.runs import Run, to_json
 from ikyoku.specfile import read_format
 from ikyoku.specs import TranslateSpec
 from ikyoku.types import Completion, Instruction, Prompt, SamplingParams
@@ -115,9 +115,7 @@ def _form(spec: TranslateSpec) -> PromptFormat:
     return form
 
 
-def _asked(
-    spec: TranslateSpec, held: EnglishReports, terms: Sequence[Term]
-) -> Iterator[tuple[str, str, Prompt]]:
+def _asked(spec: TranslateSpec, held: EnglishReports, terms: Sequence[Term]) -> Iterator[tuple[str, str, Prompt]]:
     """Yields id, section and prompt of every section to be translated, in the order of the data."""
     form = _form(spec)
     for report in _chosen(spec, held):
@@ -131,14 +129,11 @@ def _opened(spec: TranslateSpec, run: Run) -> Model:
     """The translator; what a server says of itself goes into the record."""
     model = spec.model
     if not model.endpoint:
-        return open_model(
-            model.path,
-            name=model.name,
-            adapter=model.adapter,
-            dtype=model.dtype,
-            quantization=model.quantization,
-            trust_remote_code=model.trust_remote_code,
+        base = LocalBase(
+            model.path, dtype=model.dtype, quantization=model.quantization, trust_remote_code=model.trust_remote_code
         )
+        size = None if spec.batch_size == "auto" else spec.batch_size
+        return base.model(name=model.name, adapter=model.adapter, batch_size=size)
     opened = open_endpoint(model.path, name=model.name, **model.endpoint.model_dump())
     guard = current()
     permitted = [str(place) for place in guard.allowed] if guard else None
@@ -193,4 +188,5 @@ def _write_reports(spec: TranslateSpec, held: EnglishReports, run: Run) -> None:
         for report in _chosen(spec, held)
     ]
     run.rewrite("reports", records)
+    run.write("translate.json", to_json({"name": spec.name, "keep_faulty": spec.keep_faulty}))
     run.rewrite("omitted", [{"id": o.id, "reason": o.reason} for o in held.omitted])

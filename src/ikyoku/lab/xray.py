@@ -21,11 +21,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ikyoku.errors import IkyokuError
 from ikyoku.lab import xray_models as models
+from ikyoku.lab.phantoms import drawn, phantom, report, write_dicom, write_pairs
 from ikyoku.lab.workers import Progress, Worker, made_together, reported, written_in_one_step
 from ikyoku.lab.xray_models import RECIPES, Recipe, Say
+from ikyoku.lab.xray_texts import passages, picture_prompt
 
 _STAGES: tuple[tuple[str, ...], ...] = (
     ("pictures-0", "pictures-1"),
@@ -83,13 +86,18 @@ def make_xray_lab(size: str, *, seed: int, folder: Path, cache: Path, progress: 
 
 
 def _content_hash(recipe: Recipe, seed: int) -> str:
-    """The hash of what a lab is made from: the recipe, the seed, the code that draws, words and teaches."""
-    from ikyoku.lab.xray_texts import picture_prompt
-
-    digest = hashlib.sha256(json.dumps([asdict(recipe), seed, picture_prompt("ja"), picture_prompt("en")]).encode())
-    here = Path(__file__).parent
-    for path in (*sorted((here / "phantoms").glob("*.py")), *sorted(here.glob("xray*.py")), here / "lessons.py"):
-        digest.update(path.read_bytes())
+    """The hash of what a lab is made from: the recipe, samples of texts and pictures, the code that teaches."""
+    about = [asdict(recipe), seed, PAIRS, picture_prompt("ja"), picture_prompt("en")]
+    digest = hashlib.sha256(json.dumps(about).encode())
+    for name in ("base", "report-ja", "medical"):
+        for text in passages(name, seed=seed, block=0):
+            digest.update(f"{text.prompt}\0{text.answer}\0".encode())
+    for number in range(40):
+        truth = models.taught(seed, number)
+        said = report(truth, "en")
+        digest.update(drawn(truth, size=recipe.picture).tobytes() + f"{said.findings}\0{said.impression}".encode())
+    for module in ("xray_models", "xray_texts", "lessons"):
+        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
     return digest.hexdigest()[:12]
 
 
@@ -103,7 +111,7 @@ def make_part(name: str, size: str, *, seed: int, kept: Path, progress: Say) -> 
     with written_in_one_step(kept / name) as aside:
         if aside is None:
             return
-        about = {"seed": seed, "folder": aside, "progress": progress}
+        about: dict[str, Any] = {"seed": seed, "folder": aside, "progress": progress}
         if name.startswith("pictures"):
             models.make_pictures(recipe, part=int(name[-1]), **about)
         elif name == "files":
@@ -113,28 +121,27 @@ def make_part(name: str, size: str, *, seed: int, kept: Path, progress: Say) -> 
         elif name == "tower":
             models.make_tower(recipe, models.Pictures.of(kept), **about)
         elif name == "vlm-en":
-            parts = {"base": kept / "base", "tower": kept / "tower"}
-            models.make_vision_model(recipe, models.Pictures.of(kept), **parts, **about)
+            about |= {"base": kept / "base", "tower": kept / "tower"}
+            models.make_vision_model(recipe, models.Pictures.of(kept), **about)
         else:
             lesson = recipe.report if name == "report-ja" else recipe.medical
             models.make_text_model(name, lesson, base=kept / "base", **about)
 
 
 def _write_files(recipe: Recipe, *, seed: int, folder: Path, progress: Say) -> None:
-    from ikyoku.lab.phantoms.files import write_dicom, write_pairs
-    from ikyoku.lab.phantoms.truth import phantom
-
-    drawn, total = 0, PAIRS["pairs-2000"] + PAIRS["dev-100"] + PAIRS["test-200"]
+    finished, total = 0, PAIRS["pairs-2000"] + PAIRS["dev-100"] + PAIRS["test-200"]
     for name, count in PAIRS.items():
         kind = name.partition("-")[0]
         truths = [phantom(seed, f"{kind}-{number:04d}") for number in range(1, count + 1)]
         if name == "pairs-50":  # the first of the 2,000
             write_pairs(folder / f"{name}.jsonl", truths, size=recipe.drawn)
             continue
-        before = drawn
-        say = lambda done, before=before: progress(before + done, total)  # noqa: E731
+
+        def say(done: int, before: int = finished) -> None:
+            progress(before + done, total)
+
         write_pairs(folder / f"{name}.jsonl", truths, size=recipe.drawn, progress=say)
-        drawn += count
+        finished += count
     (folder / "dicom").mkdir(exist_ok=True)
     for number, wanted in enumerate(
         (("pneumothorax",), ("infiltrate", "pleural_effusion"), ("cardiomegaly", "pacemaker"))

@@ -260,7 +260,7 @@ def make_tower(recipe: Recipe, shown: Pictures, *, seed: int, folder: Path, prog
 
 def _varied(greys: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
     """The pictures a little moved, lighter or darker and noisier, so that none is seen twice alike."""
-    moved = np.roll(greys, tuple(rng.integers(-3, 4, 2)), (1, 2)).astype(np.float32)
+    moved: NDArray[Any] = np.roll(greys, tuple(rng.integers(-3, 4, 2)), (1, 2)).astype(np.float32)
     moved = moved * rng.uniform(0.92, 1.08, (len(greys), 1, 1)) + rng.normal(0, 2, moved.shape)
     return np.clip(moved, 0, 255).astype(np.float32)
 
@@ -346,7 +346,10 @@ def make_vision_model(
     model.requires_grad_(False)
     model.model.multi_modal_projector.requires_grad_(True)
     for stage, lesson in enumerate((recipe.aligned, recipe.vision)):
-        before = stage * recipe.aligned.steps
+
+        def say(done: int, _: int, before: int = stage * recipe.aligned.steps) -> None:
+            progress(before + done, total)
+
         if stage:
             model.model.language_model.requires_grad_(True)
         batches = _described(recipe, lesson, tokenizer, features, seed=seed, stage=stage)
@@ -358,7 +361,7 @@ def make_vision_model(
             matrix_rate=lesson.matrix_rate,
             learning_rate=lesson.learning_rate,
             saved=folder / f"progress-{stage}.pt",
-            progress=lambda done, _, before=before: progress(before + done, total),
+            progress=say,
         )
     model.requires_grad_(True)
     model.save_pretrained(folder)

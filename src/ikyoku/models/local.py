@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ikyoku.errors import ModelError
+from ikyoku.models.cache import growing_cache
 from ikyoku.models.chat import chat_text, prompt_ids
 from ikyoku.models.checks import ADAPTER_WEIGHTS, tensor_names
 from ikyoku.models.likelihood import ContinuationScorer, PrefixTree, Way, continuation_ids, prefix_tree
@@ -173,6 +174,7 @@ class LocalModel:
                 batch,
                 attention_mask=mask,
                 **self._beside(rows, batch),
+                **({"past_key_values": kept} if (kept := growing_cache(self._model)) is not None else {}),
                 generation_config=config,
                 stopping_criteria=[_StopAt(params.stop, self._tokenizer, width)] if params.stop else [],
             )

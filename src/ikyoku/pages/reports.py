@@ -105,7 +105,13 @@ def _both(japanese: str, english: str) -> str:
 
 def _banner(back: str) -> str:
     link = f'<a href="{escaped(back)}">{_both("← 一覧へ", "← all studies")}</a>' if back else ""
-    return f'<div class="r-banner" role="note"><span>{_both(DRAFT_MARK, DRAFT_MARK_EN)}</span>{link}</div>'
+    return f'<div class="r-banner" role="note"><span>{_mark()}</span>{link}</div>'
+
+
+def _mark() -> str:
+    """The mark of a draft: in Japanese for everybody, and in English for those who read that."""
+    english = f'<span class="r-en" lang="en"> {escaped(DRAFT_MARK_EN)}</span>'
+    return f'<span lang="ja">{escaped(DRAFT_MARK)}</span>{english}'
 
 
 def _part(japanese: str, english: str, content: str) -> str:
@@ -194,7 +200,7 @@ def _card(draft: Record) -> str:
     if state == "refused":
         why = f"<p>{_both(*_STATES[state])}: {escaped(draft.get('reason', ''))}</p>"
         return f'<article class="r-card r-refused">{shown}<div>{title}{why}</div></article>'
-    parts = [f'<p class="r-mark">{_both(DRAFT_MARK, DRAFT_MARK_EN)}</p>', title]
+    parts = [f'<p class="r-mark">{_mark()}</p>', title]
     if state == "empty":
         parts.append(_none("モデルは何も書きませんでした。", "The model wrote nothing."))
     else:

@@ -15,6 +15,7 @@ from ikyoku.specs.models import EndpointSpec, ModelSpec
 from ikyoku.specs.radiographs import RadiographsSpec
 from ikyoku.specs.recipe import RecipeSpec
 from ikyoku.specs.report import ReportSpec
+from ikyoku.specs.translate import TranslateSpec
 from ikyoku.specs.tune import LoraSpec, TuneSpec
 
 __all__ = [
@@ -40,5 +41,6 @@ __all__ = [
     "SpaceSpec",
     "Spec",
     "TemplateSpec",
+    "TranslateSpec",
     "TuneSpec",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from ikyoku.lab.phantoms.truth import Body
 
 _SEEN = 0.7
 """Lines of less than so many pixels are not drawn: they would only make the picture slow."""
-Map = NDArray[np.float32]
+Map = NDArray[Any]
+"""A map of the picture: float32 (H, W)."""
 Point = tuple[float, float]
 
 
@@ -98,7 +100,8 @@ def trunk(c: Chest) -> Map:
     profile = np.sqrt(np.clip(1 - (np.abs(c.x) / half) ** 2, 0, 1))
     thick = np.float32(0.40) + np.float32(0.32) * profile
     belly = np.float32(0.32) * smooth(c.y - c.dome, -0.015, 0.03) * profile
-    return np.float32(c.body.build) * inside * (thick * np.maximum(shoulder, 0.0) + belly)
+    made: Map = np.float32(c.body.build) * inside * (thick * np.maximum(shoulder, 0.0) + belly)
+    return made
 
 
 def heart(c: Chest) -> Map:
@@ -127,7 +130,8 @@ def heart(c: Chest) -> Map:
     out = np.maximum(out, np.float32(0.15) * cava)
     width = 0.085 + 0.02 * smooth(c.y, -0.8, -0.3)
     column = np.float32(0.17) * (1 - smooth(np.abs(c.x) / width, 0.7, 1.5)) * (1 - smooth(c.y, 0.4, 0.7))
-    return np.maximum(out, column).astype(np.float32)
+    made: Map = np.maximum(out, column).astype(np.float32)
+    return made
 
 
 def airway(c: Chest) -> Map:
@@ -137,7 +141,8 @@ def airway(c: Chest) -> Map:
     bronchi = np.zeros_like(c.x)
     for ends in (((0.015, -0.24), (-0.13, -0.10)), ((0.015, -0.24), (0.17, -0.09))):
         stroke(bronchi, c, ends, 0.024, 1.0)
-    return np.maximum(tube, np.float32(0.7) * bronchi).astype(np.float32)
+    made: Map = np.maximum(tube, np.float32(0.7) * bronchi).astype(np.float32)
+    return made
 
 
 def spine(c: Chest) -> Map:
@@ -147,7 +152,8 @@ def spine(c: Chest) -> Map:
     disc = smooth(np.abs(phase - np.float32(0.5)), 0.06, 0.16)
     body = column * (np.float32(0.55) + np.float32(0.45) * disc)
     pedicle = np.hypot((np.abs(c.x) - 0.043) * 1.3, (((phase + 0.02) % 1) - 0.0) / 7.6 - 0.015)
-    return (body + np.float32(0.35) * (1 - smooth(pedicle, 0.010, 0.020))).astype(np.float32)
+    made: Map = (body + np.float32(0.35) * (1 - smooth(pedicle, 0.010, 0.020))).astype(np.float32)
+    return made
 
 
 def bones(c: Chest) -> Map:

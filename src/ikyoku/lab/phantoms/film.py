@@ -53,7 +53,7 @@ def traced(truth: Phantom, *, size: int, cells: int) -> tuple[NDArray[np.uint16]
         row = TRACED.index("costophrenic_blunting" if blunt else finding.name)
         where[row] = _shares(np.asarray(changed) > 0.06, cells)
     shadow = _shadow(c, film)
-    shadow -= _bubble(c) * np.float32(smooth(np.float32(body.bubble), 0.3, 0.5))
+    shadow -= _bubble(c) * smooth(np.asarray(body.bubble, np.float32), 0.3, 0.5)
     noisy = _developed(shadow, truth)
     rng = _rng(truth, "noise")
     grain = body.noise * min(1.0, (size / MASTER) ** 0.5)
@@ -64,7 +64,9 @@ def traced(truth: Phantom, *, size: int, cells: int) -> tuple[NDArray[np.uint16]
 
 def _shares(here: NDArray[np.bool_], cells: int) -> NDArray[np.float32]:
     edge = here.shape[0] // cells
-    return here[: edge * cells, : edge * cells].reshape(cells, edge, cells, edge).mean((1, 3), dtype=np.float32)
+    cut = here[: edge * cells, : edge * cells].reshape(cells, edge, cells, edge)
+    shares: NDArray[np.float32] = cut.mean((1, 3), dtype=np.float32)
+    return shares
 
 
 def _shadow(c: Chest, film: Film) -> Map:
@@ -95,7 +97,8 @@ def _developed(shadow: Map, truth: Phantom) -> Map:
     """The film's curve: exposure moves the shadows, contrast spreads them, the ends are compressed."""
     body = truth.body
     level = (shadow * np.float32(body.contrast) - np.float32(0.02)) * np.float32(1.55) / np.float32(body.exposure)
-    return np.float32(1.06) * (1 - np.exp(-(np.clip(level, 0, None) ** 1.25))).astype(np.float32)
+    made: Map = np.float32(1.06) * (1 - np.exp(-(np.clip(level, 0, None) ** 1.25))).astype(np.float32)
+    return made
 
 
 def _letter(picture: Map, c: Chest) -> None:
