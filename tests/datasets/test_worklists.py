@@ -64,7 +64,8 @@ def test_nothing_to_read_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp932"])
 @pytest.mark.parametrize(
-    "header", ["id,path", "患者氏名,検査番号,画像パス", "Accession Number,Patient,File", "Ａｃｃｅｓｓｉｏｎ＿Ｎｏ,パス"]
+    "header",
+    ["id,path", "患者氏名,検査番号,画像パス", "Accession Number,Patient,File", "Ａｃｃｅｓｓｉｏｎ＿Ｎｏ,パス"],
 )
 def test_worklists_as_they_are_exported(tmp_path: Path, encoding: str, header: str) -> None:
     png(tmp_path / "img" / "胸部.png")

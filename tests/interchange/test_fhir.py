@@ -191,4 +191,7 @@ def test_equal_drafts_have_equal_ids(tmp_path: Path) -> None:
     source = source_of(tmp_path)
     assert diagnostic_report(DRAFT, source) == diagnostic_report(DRAFT, source)
     other = diagnostic_report(dataclasses.replace(DRAFT, id="A-2"), source)
-    assert resources(other)["DiagnosticReport"]["id"] != resources(diagnostic_report(DRAFT, source))["DiagnosticReport"]["id"]
+    assert (
+        resources(other)["DiagnosticReport"]["id"]
+        != resources(diagnostic_report(DRAFT, source))["DiagnosticReport"]["id"]
+    )

@@ -124,7 +124,9 @@ def test_it_says_everywhere_that_it_is_a_draft_and_whose(tmp_path: Path) -> None
         source.images[0].sop_class,
         source.images[0].sop_instance,
     )
-    headings = [item.ConceptNameCodeSequence[0].CodeValue for item in found.ContentSequence if "ContentSequence" in item]
+    headings = [
+        item.ConceptNameCodeSequence[0].CodeValue for item in found.ContentSequence if "ContentSequence" in item
+    ]
     assert headings == ["notice", "59776-5", "19005-8", "labels"]
 
 

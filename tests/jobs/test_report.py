@@ -51,7 +51,7 @@ def dx(path: Path, number: int = 0, **more: Any) -> Path:
 
 
 def spec_of(model: Path, *studies: Path, **more: Any) -> ReportSpec:
-    values = {"model": {"path": str(model)}, "studies": [str(s) for s in studies], "format": "vicuna"}
+    values: dict[str, Any] = {"model": {"path": str(model)}, "studies": [str(s) for s in studies], "format": "vicuna"}
     return parse(ReportSpec, values | {"max_new_tokens": 12, "batch_size": 2} | more, source="test")
 
 
@@ -137,7 +137,9 @@ def test_deidentified_outputs_hold_no_patient(model: Path, tmp_path: Path) -> No
 
 def test_a_worklist_names_its_studies(model: Path, tmp_path: Path) -> None:
     dx(tmp_path / "a.dcm")
-    (tmp_path / "list.csv").write_text("検査番号,パス,氏名\n../胸部 1,a.dcm,山田太郎\nB-2,none.dcm,山田\n", encoding="cp932")
+    (tmp_path / "list.csv").write_text(
+        "検査番号,パス,氏名\n../胸部 1,a.dcm,山田太郎\nB-2,none.dcm,山田\n", encoding="cp932"
+    )
     done = ikyoku.report(spec_of(model, tmp_path / "list.csv"), root=tmp_path / "runs")
     one, two = records(done.folder)
     assert (one["id"], one["state"], two["id"], two["state"]) == ("../胸部 1", "draft", "B-2", "refused")
@@ -149,9 +151,7 @@ def test_a_worklist_names_its_studies(model: Path, tmp_path: Path) -> None:
     assert "山田" not in public_text(done.folder)
 
 
-def test_a_killed_run_goes_on_and_ends_the_same(
-    model: Path, tmp_path: Path, command: Callable[..., Any]
-) -> None:
+def test_a_killed_run_goes_on_and_ends_the_same(model: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
     studies = tmp_path / "in"
     for number in range(8):
         dx(studies / f"{number}.dcm", number)
@@ -169,6 +169,15 @@ def test_a_killed_run_goes_on_and_ends_the_same(
         return [{k: v for k, v in record.items() if k != "created"} for record in found]
 
     assert plain(records(folder)) == plain(records(whole.folder))
+
+
+def test_a_prompt_that_does_not_fit_is_refused_by_its_study(tmp_path: Path) -> None:
+    small = Path(folders.make("llava", tmp_path / "small", max_position_embeddings=40))
+    done = ikyoku.report(spec_of(small, dx(tmp_path / "a.dcm")), root=tmp_path / "runs")
+    (record,) = records(done.folder)
+    assert record["state"] == "refused"
+    assert "do not fit the model's context" in record["reason"]
+    assert not (done.folder / "sr").exists()
 
 
 def test_an_image_that_changes_between_two_starts_is_told_by_its_study(model: Path, tmp_path: Path) -> None:
@@ -192,7 +201,11 @@ def test_the_command_line_tells_of_refusals(model: Path, tmp_path: Path, command
     said = command(*arguments, "--out", tmp_path / "copy").finish(2)
     assert "of 3 studies, all unverified: a physician must check them" in said
     assert "refused study-000" in said
-    assert sorted(path.name for path in (tmp_path / "copy").iterdir() if path.name[0] != ".") == ["drafts.csv", "fhir", "sr"]
+    assert sorted(path.name for path in (tmp_path / "copy").iterdir() if path.name[0] != ".") == [
+        "drafts.csv",
+        "fhir",
+        "sr",
+    ]
     found = json.loads(command(*arguments, "--out", tmp_path / "copy", "--json").finish(2))
     assert found["result"]["refused"] == 1
     said = command(*arguments, "--dry-run").finish()
@@ -225,7 +238,7 @@ def test_a_copy_is_never_written_over_something_else(model: Path, tmp_path: Path
 )
 def test_specs_that_ask_for_what_cannot_be(tmp_path: Path, more: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        spec_of(tmp_path, tmp_path, **more)
+        parse(ReportSpec, {"model": {"path": "m"}, "studies": [str(tmp_path)]} | more, source="test")
 
 
 def test_a_recipe_that_is_not_there_is_refused(model: Path, tmp_path: Path) -> None:

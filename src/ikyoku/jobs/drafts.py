@@ -155,7 +155,7 @@ def drafted(viewed: Viewed, completion: Completion, *, model: Mapping[str, Any])
         "impression": impression,
         "found": found,
         "labels": labels(read),
-        "contradictions": [_clash(each) for each in contradictions(read)],
+        "contradictions": [_clash(each) for each in contradictions(read, text=text)],
         "images": [_image(each) for _, each in viewed.shown],
         "reply": completion.text,
         "finish": completion.finish,

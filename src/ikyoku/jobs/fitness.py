@@ -193,12 +193,12 @@ def ask(
         for measure in dict.fromkeys(i.measure for i in batch):
             places = [n for n, i in enumerate(batch) if i.measure == measure]
             asked = [batch[n] for n in places]
-            judge = _ranked if measure.metric in LIKELIHOODS else _reported if measure.reports else _generated
-            if judge is not _ranked:
-                _answer(model, measure, asked, replies, max_new_tokens)
-                judged = judge(measure, asked, [replies[i.prompt, measure.form.stop] for i in asked])
-            else:
+            if measure.metric in LIKELIHOODS:
                 judged = _ranked(model, measure, asked)
+            else:
+                _answer(model, measure, asked, replies, max_new_tokens)
+                texts = [replies[i.prompt, measure.form.stop] for i in asked]
+                judged = (_reported if measure.reports else _generated)(measure, asked, texts)
             found |= zip(places, judged, strict=True)
         yield [found[n] for n in range(len(batch))]
 

@@ -111,7 +111,8 @@ def _drafts(
                 records.append(refused(each.study, reason, model=author))
             else:
                 records.append(hand_over(spec, run, drafted(each, completion, model=author), each))
-        yield [record for record in records if record["id"] not in done]
+        made = {record["id"]: record for record in records}
+        yield [made[study.id] for study in batch if study.id not in done]
 
 
 def _viewed(

@@ -147,12 +147,18 @@ class Live:
     def __init__(self, evolution: Evolution, features: FeatureCache | None, *, progress: Progress) -> None:
         spec, path = evolution.spec, evolution.into
         weights = load_weights(path, **_options(spec))
-        about = {"name": "candidate", "batch_size": spec.batch_size}
         if is_vision_model(path):
-            self._model = with_eyes(weights, path, features=features, trust_remote_code=spec.trust_remote_code, **about)
+            self._model = with_eyes(
+                weights,
+                path,
+                name="candidate",
+                batch_size=spec.batch_size,
+                features=features,
+                trust_remote_code=spec.trust_remote_code,
+            )
         else:
             tokenizer = load_tokenizer(path, trust_remote_code=spec.trust_remote_code)
-            self._model = LocalModel(weights, tokenizer, **about)
+            self._model = LocalModel(weights, tokenizer, name="candidate", batch_size=spec.batch_size)
         self._weights = weights
         warm_up(self._model, evolution.fitness.everything)
         self._parents = ResidentParents(evolution.plan)

@@ -248,7 +248,7 @@ class EvolveSpec(Spec):
         for key, names in (
             ("parents", [parent.name for parent in self.parents]),
             ("fitness", [fitness.name for fitness in self.fitness]),
-            ("test, test_reports", [given.name for given in (*self.test, *self.test_reports)]),
+            ("test, test_reports", [*(exam.name for exam in self.test), *(held.name for held in self.test_reports)]),
             ("rivals", [rival.label for rival in self.rivals]),
         ):
             if twice := sorted({name for name in names if names.count(name) > 1}):

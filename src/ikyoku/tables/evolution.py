@@ -34,17 +34,21 @@ def evolution_text(scores: Mapping[str, Any]) -> str:
             rows.append((printable(one["system"]), estimate_text(one["accuracy"], dash="-"), *told))
         lines += ["", *_table(rows)]
     for test in scores.get("report_tests") or ():
-        rows = [
-            (f"test {printable(test['name'])}, n = {test['n']}", "Japanese", "ROUGE-L", "finding F1", "dangerous/100")
-        ]
-        for one in test["systems"]:
-            metrics = one["metrics"]
-            told = [estimate_text(metrics[name], dash="-") for name in ("rouge_l", "finding_f1")]
-            share = f"{100 * metrics['japanese']['value']:.0f} %"
-            rows.append((printable(one["system"]), share, *told, f"{one['dangerous']['all']['value']:.0f}"))
-        lines += ["", *_table(rows)]
+        lines += ["", *_table(_report_rows(test))]
     lines += ["", *(f"note: {printable(note)}" for note in scores["notes"])] if scores["notes"] else []
     return "\n".join(lines)
+
+
+def _report_rows(test: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """What each system wrote of untouched radiographs, a row a system."""
+    heads = (f"test {printable(test['name'])}, n = {test['n']}", "Japanese", "ROUGE-L", "finding F1", "dangerous/100")
+    rows: list[tuple[str, ...]] = [heads]
+    for one in test["systems"]:
+        metrics = one["metrics"]
+        told = [estimate_text(metrics[name], dash="-") for name in ("rouge_l", "finding_f1")]
+        share = f"{100 * metrics['japanese']['value']:.0f} %"
+        rows.append((printable(one["system"]), share, *told, f"{one['dangerous']['all']['value']:.0f}"))
+    return rows
 
 
 def _fitness(one: Mapping[str, Any]) -> tuple[str, str, str]:
