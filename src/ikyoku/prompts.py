@@ -219,6 +219,11 @@ REPORT_INSTRUCTION = (
 """What a vision-language model is told beside a chest X-ray, where a spec gives no words of its own."""
 
 
+MOST_PIXELS = 1024
+"""Pixels on the longer side of a picture that a model is shown, in search, tuning and reports alike. Models look at
+fewer; those that take any size (Qwen-VL) are asked about what they were judged by."""
+
+
 def report_prompt(pictures: Sequence[Picture], form: PromptFormat, *, instruction: str = REPORT_INSTRUCTION) -> Prompt:
     r"""Returns the prompt that asks for the report of a radiograph: its pictures, then the instruction.
 

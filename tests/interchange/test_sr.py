@@ -94,6 +94,7 @@ def test_dciodvfy_has_no_error(tmp_path: Path, character_set: str) -> None:
     others = {"utf-8": "ISO_IR 192", "kana-kanji": "ISO 2022 IR 13\\ISO 2022 IR 87"}
     asked = [(DRAFT, source, "ISO_IR 192"), (DRAFT, deidentified(source), "ISO_IR 192")]
     asked += [(short, source, others.get(character_set, "\\ISO 2022 IR 87"))] if character_set != "latin" else []
+    asked.append((dataclasses.replace(DRAFT, findings=""), source, "ISO_IR 192"))
     for number, (draft, study, into) in enumerate(asked):
         path = tmp_path / f"{number}.sr.dcm"
         path.write_bytes(report_sr(draft, study, character_set=into))

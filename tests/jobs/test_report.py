@@ -243,7 +243,7 @@ def test_specs_that_ask_for_what_cannot_be(tmp_path: Path, more: dict[str, Any],
 
 def test_a_recipe_that_is_not_there_is_refused(model: Path, tmp_path: Path) -> None:
     path = dx(tmp_path / "a.dcm")
-    with pytest.raises(SpecError, match="recipe: nowhere.yaml"):
+    with pytest.raises(SpecError, match=r"recipe: nowhere\.yaml"):
         job.inputs(spec_of(model, path, recipe="nowhere.yaml"))
 
 

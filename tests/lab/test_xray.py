@@ -16,7 +16,7 @@ import pytest
 from ikyoku.datasets.radiographs import read_radiographs
 from ikyoku.lab.phantoms import phantom, report
 from ikyoku.lab.xray import MODELS, XrayLab, make_xray_lab
-from ikyoku.lab.xray_models import RECIPES
+from ikyoku.lab.xray_recipes import RECIPES
 from ikyoku.lab.xray_texts import BOS, EOS, INSTRUCTIONS, PAD, make_tokenizer, passages, picture_prompt
 from ikyoku.prompts import PROMPT_FORMATS, REPORT_INSTRUCTION, report_prompt
 from ikyoku.types import IMAGE_MARK, Picture
@@ -104,7 +104,8 @@ def test_the_pictures_are_seen_as_they_were_taught(lab: XrayLab, vision: tuple[A
     import torch
     from PIL import Image
 
-    from ikyoku.lab.xray_models import normalised, seen_by
+    from ikyoku.lab.xray_models import seen_by
+    from ikyoku.lab.xray_tower import normalised
 
     model, processor = vision
     grey = np.asarray(Image.open(read_radiographs(lab.test).samples[1].images[0]))

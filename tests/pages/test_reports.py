@@ -19,8 +19,8 @@ VOID = {"meta", "link", "br", "img", "input"}
 
 
 def label(**more: Any) -> dict[str, Any]:
-    usual = {"name": "pleural_effusion", "japanese": "胸水", "certainty": "present", "side": "right", "sites": ["lower"],
-             "change": "", "section": "findings", "start": 1, "end": 3}  # fmt: skip
+    usual = {"name": "pleural_effusion", "japanese": "胸水", "certainty": "present", "side": "right",
+             "sites": ["lower"], "change": "", "section": "findings", "start": 1, "end": 3}  # fmt: skip
     return usual | more
 
 

@@ -25,7 +25,18 @@ Section = Literal["findings", "impression", ""]
 
 _PATTERNS = {name: re.compile(rf"\b(?:{'|'.join(words)})\b") for name, words in WORDS.items()}
 _CUES = re.compile(rf"\b(?:{'|'.join(f'(?P<{kind}>{chr(124).join(words)})' for kind, words in CUES.items())})\b")
-_JOINS = re.compile(r"[\s,/]*(?:and/or|and|or|with|associated|adjacent|[\s,/])*")
+_JOINS = re.compile(
+    r"[\s,/]*(?:\b(?:and/or|and|or|than|with|associated|adjacent|overlying|underlying|subjacent|compressive|secondary)\b"
+    r"|[\s,/])*"
+)
+_MEANS = re.compile(
+    r"\b(?:represent\w*|reflect\w*|likely|due to|suggest\w*|(?:consistent|compatible) with|favou?r\w*|versus|vs"
+    r"|(?:suspicious|concerning|worrisome) for)\b"
+)
+_EITHER = re.compile(r"\b(?:versus|vs)\b")
+_SUCH_AS = re.compile(r"(?:suspicious|concerning|worrisome|suggest)")
+_MOVED = ("mediastinal_shift", "tracheal_deviation")
+_TOWARD = re.compile(r"^\W*(?:[a-z]+ ){0,3}?to(?:wards?)? the (?P<side>right|left)\b")
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|remains?|shows?|measures?)\b")
 _SENTENCE = re.compile(r"(?<=[.;!?])(?<!\b[a-z]\.)(?<!\bdr\.)\s+|\n\s*\n|\n(?=\s*(?:\d+[.)]|-))|;|\.(?=$)")
 _ITEM = re.compile(r"^\s*(?:\d+[.)]\s+|[-*•]\s+)")
@@ -132,7 +143,8 @@ def _read_sentence(sentence: str, offset: int, section: Section) -> Iterator[Fin
     borders = [m.start() for m in ANEW.finditer(sentence)]
     borders += [c.start for c in cues if c.kind == "turn"]
     for index, mention in enumerate(mentions):
-        left, right = _surroundings(sentence, mentions, index, borders)
+        asides = [c.start for c in cues if c.text == "which"]  # what "which" tells is about the same thing
+        left, right = _surroundings(sentence, mentions, index, [b for b in borders if b not in asides])
         around = f"{sentence[left : mention.start]} {mention.text} {sentence[mention.end : right]}"
         certainty = _certainty(sentence, mention, mentions, cues, borders)
         change: Change = next((c for c, words in CHANGES if re.search(rf"\b(?:{words})\b", around)), "")
@@ -158,15 +170,21 @@ def _certainty(
         if not _VERB.search(between) and not any(mention.end <= b < cue.start for b in borders):
             return "possible" if cue.kind == "maybe_after" else "absent"
         break
+    following = min((m.start for m in mentions if m.start >= mention.end), default=len(sentence))
+    either = _EITHER.search(sentence, mention.end, following)
+    doubted = bool(either) and not re.search(rf"[.,;]|{_VERB.pattern}", sentence[mention.end : either.start()])
     start = max((b for b in borders if b < mention.start), default=-1)
     before = [c for c in cues if start <= c.start < mention.end and c.kind in ("no", "maybe", "pseudo")]
     # A denial between the verb of an aside and the word does not reach it: "is not enlarged and a nodule is seen".
     if not before or before[-1].kind == "pseudo":
-        return "present"
+        return "possible" if doubted else "present"
     if before[-1].kind == "no":
         return "absent"
     denied = len(before) > 1 and before[-2].kind == "no"
-    apart = denied and any(before[-2].end <= m.start < before[-1].start for m in mentions)
+    between = [m for m in mentions if before[-2].end <= m.start < before[-1].start] if denied else []
+    # "no opacity suspicious for pneumonia" denies both; "no effusion, possible pneumonia" does not.
+    told = between and not sentence[between[-1].end : before[-1].start].strip() and _SUCH_AS.match(before[-1].text)
+    apart = bool(between) and not told
     return "absent" if denied and not apart else "possible"
 
 
@@ -175,16 +193,24 @@ def _surroundings(sentence: str, mentions: Sequence[_Place], index: int, borders
     mention = mentions[index]
     left = max((b for b in borders if b < mention.start), default=0)
     right = min((b for b in borders if b >= mention.end), default=len(sentence))
-    for other in mentions[:index]:
-        if not _JOINS.fullmatch(sentence, other.end, mention.start):
+    for other, after in zip(reversed(mentions[:index]), reversed(mentions[1 : index + 1]), strict=True):
+        if not _belong(sentence, other, after):
             left = max(left, other.end)
-    for other in mentions[index + 1 :]:
-        if not _JOINS.fullmatch(sentence, mention.end, other.start):
-            right = min(right, other.start)
+            break
+    for other, after in zip(mentions[index:], mentions[index + 1 :], strict=False):
+        if not _JOINS.fullmatch(sentence, other.end, after.start):
+            right = min(right, after.start)
+            break
     for comma in re.finditer(",", sentence[: mention.start]):
         if comma.start() >= left and SIDES.search(sentence, comma.end(), mention.start):
             left = comma.end()  # the side behind the comma is the one that is meant
     return left, right
+
+
+def _belong(sentence: str, one: _Place, other: _Place) -> bool:
+    """Whether the words about a mention are also about the next: a list, or what the first is taken for."""
+    between = sentence[one.end : other.start]
+    return bool(_JOINS.fullmatch(between) or _MEANS.search(between))
 
 
 def _side(sentence: str, mention: _Place, left: int, right: int) -> Side:
@@ -192,6 +218,9 @@ def _side(sentence: str, mention: _Place, left: int, right: int) -> Side:
     inside = [m.lastgroup for m in SIDES.finditer(mention.text)]
     before = [m.lastgroup for m in SIDES.finditer(sentence, left, mention.start)]
     behind = [m.lastgroup for m in SIDES.finditer(sentence, mention.end, right)]
+    toward = _TOWARD.match(sentence[mention.end : right]) if mention.kind in _MOVED else None
+    if toward:
+        return "right" if toward["side"] == "right" else "left"
     for sides in (inside, before, behind):
         if "both" in sides or {"right", "left"} <= set(sides):
             return "both"

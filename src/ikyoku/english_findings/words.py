@@ -15,7 +15,7 @@ _MEDIASTINUM = r"(?:mediastin(?:um|al (?:contours?|silhouette)))"
 WORDS: Mapping[str, tuple[str, ...]] = {  # where words overlap, the longest counts; a gap never crosses a comma
     "cardiomegaly": (
         r"cardiomegaly|cardiac enlargement|cardiac decompensation with enlarge\w+",
-        rf"enlarged {_HEART}|{_HEART}[^.;,]{{0,45}}?\benlarged|enlargement of the {_HEART}",
+        rf"enlarged {_HEART}|{_HEART}[^.;,]{{0,45}}?\benlarged|enlargement of the {_HEART}|borderline {_HEART}",
     ),
     "mediastinal_widening": (
         rf"(?:widened|enlarged|wide) (?:superior |upper )?{_MEDIASTINUM}",
@@ -26,6 +26,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {  # where words overlap, the longest cou
         r"(?:hilar|perihilar) (?:enlargement|prominence|fullness)|hilar (?:lymph)?adenopathy",
         r"(?:enlarged|prominent|full) (?:right |left )?hil(?:um|a|i)\b",
         r"hil(?:um|a|i)\b[^.;,]{0,25}?\b(?:enlarged|prominent)",
+        r"(?:fullness|prominence|enlargement) of (?:the |both )?(?:right |left )?hil(?:um|a|i)\b",
     ),
     "lymphadenopathy": (r"(?:lymph)?adenopathy|enlarged (?:\w+ )?lymph nodes?|lymph node enlargement",),
     "mediastinal_shift": (
@@ -38,13 +39,15 @@ WORDS: Mapping[str, tuple[str, ...]] = {  # where words overlap, the longest cou
     "aortic_calcification": (
         r"aortic (?:arch |knob )?(?:\w+ )?calcifications?|athero(?:sclero|mat)\w+ (?:aortic )?calcifications?",
         r"calcifi(?:ed|cations?)(?: of| in| along)?(?: the)? (?:thoracic |tortuous )?aort(?:a|ic(?: arch| knob)?)",
-        r"aort(?:a|ic arch|ic knob)[^.;,]{0,15}? calcified",
+        r"aort(?:a|ic arch|ic knob)[^.;,]{0,15}? calcified|(?<=tortuous and )calcified|(?<=unfolded and )calcified",
     ),
     "aortic_tortuosity": (
-        r"(?:aort\w+[^.;,]{0,20}?)?tortuo(?:us|sity)(?: (?:thoracic )?aorta| of the aorta)?|unfolded aorta",
+        r"(?:aort\w+[^.;,]{0,20}?)?tortuo(?:us|sity)(?: (?:thoracic )?aorta| of the aorta)?",
+        r"unfolded aorta|aorta[^.;,]{0,20}?\bunfolded",
     ),
     "aortic_enlargement": (
         r"aortic (?:enlargement|dilatation|aneurysm|ectasia)|(?:ectatic|dilated|enlarged) (?:thoracic )?aorta",
+        r"aorta[^.;,]{0,20}?\b(?:ectatic|dilated|enlarged|aneurysmal)",
     ),
     "infiltrate": (r"infiltrat(?:es?|ions?)",),
     "consolidation": (r"consolidat(?:ions?|ive (?:changes?|opacit(?:y|ies)|process))|consolidated|air bronchograms?",),
@@ -52,7 +55,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {  # where words overlap, the longest cou
     "reticular": (
         r"reticul(?:ar|ation|onodular)(?: (?:opacit(?:y|ies)|pattern|markings|shadows?))?|honeycomb(?:ing)?",
         r"interstitial (?:lung disease|fibrosis|opacit(?:y|ies)|markings|changes?|pattern|prominence|disease)",
-        r"pulmonary fibrosis|fibrotic changes?",
+        r"(?:pulmonary |lung )?fibrosis|fibrotic changes?|prominen(?:ce of the|t) interstiti\w+",
     ),
     "linear": (r"(?:linear|band-?like|streaky|strand-?like)(?: \w+)? (?:opacit(?:y|ies)|densit(?:y|ies))",),
     "opacity": (
@@ -68,10 +71,11 @@ WORDS: Mapping[str, tuple[str, ...]] = {  # where words overlap, the longest cou
     "cavity": (r"cavit(?:y|ies|ary (?:lesions?|nodules?)|ation|ating lesions?)",),
     "edema": (
         r"(?:pulmonary |interstitial |alveolar |lung )*o?edema|pulmonary congestion|kerley[- ]?b? lines|septal lines",
-        r"(?:pulmonary |central )?(?:vascular|venous) (?:vascular )?congestion|cephali[sz]ation|peribronchial cuffing",
+        r"(?:pulmonary |central )?(?:vascular|venous) (?:vascular )?congestion",
+        r"cephali[sz]ation|(?:pulmonary )?vascular redistribution|peribronchial cuffing",
         r"(?:volume|fluid) overload",
     ),
-    "heart_failure": (r"(?:congestive )?(?:heart|cardiac) failure|chf",),
+    "heart_failure": (r"(?:congestive )?(?:heart|cardiac) failure|congestive failure|chf",),
     "pneumonia": (r"(?:broncho)?pneumonias?|pneumonic (?:process|infiltrates?)|pneumonitis|infectio(?:n|us process)",),
     "tuberculosis": (r"tubercul(?:osis|ous \w+)|\btb\b",),
     "atelectasis": (r"atelecta(?:sis|ses|tic (?:changes?|opacit(?:y|ies)))|lobar collapse|volume loss|collapsed lobe",),
@@ -79,7 +83,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {  # where words overlap, the longest cou
     "pneumothorax": (r"(?:hydro|tension )?pneumothora(?:x|ces)|ptx|(?:lung|pulmonary) collapse",),
     "pleural_effusion": (
         r"(?:subpulmonic |pulmonic |pleural |parapneumonic )?effusions?|pleural fluid|hydrothorax|ha?emothorax",
-        r"(?:layering|loculated) fluid",
+        r"(?:layering|loculated|fissural) fluid|fluid (?:in|within|along) the (?:\w+ )?fissures?",
     ),
     "costophrenic_blunting": (
         r"blunt(?:ing|ed)(?: of)?(?: the)?(?: (?:right|left|bilateral|both|lateral|posterior))* "
@@ -102,7 +106,8 @@ WORDS: Mapping[str, tuple[str, ...]] = {  # where words overlap, the longest cou
     "cv_catheter": (
         r"picc(?: line)?|venous catheter|(?:hemo)?dialysis catheter|pa catheter",
         r"(?:central|internal jugular|subclavian|ij|jugular)(?: venous)?(?: access)? (?:lines?|catheters?)",
-        r"port-?a-?cath|(?:chest |access |infusion )+port|mediport|hickman(?: catheter)?|swan[- ]ganz(?: catheter)?",
+        r"port-?a-?cath|(?:chest |wall |access |infusion )+port",
+        r"mediport|hickman(?: catheter)?|swan[- ]ganz(?: catheter)?",
     ),
     "endotracheal_tube": (r"endotracheal tube|et tube|ett|tracheostomy(?: tube| cannula)?",),
     "gastric_tube": (
@@ -135,7 +140,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {  # where words overlap, the longest cou
         r"(?:free|intraperitoneal|subdiaphragmatic)(?: intra-?(?:peritoneal|abdominal)| subdiaphragmatic)? (?:air|gas)",
         r"pneumoperitoneum",
     ),
-    "calcification": (r"calcifi(?:cations?|ed (?:granulomas?|nodes?|nodules?|lesions?|lymph nodes?))",),
+    "calcification": (r"calcifi(?:cations?|ed(?: (?:granulomas?|nodes?|lesions?|lymph nodes?))?)",),
     "old_inflammation": (
         r"(?:old|prior|remote|healed|previous) (?:granulomatous (?:disease|infection)|inflammat\w+(?: changes?)?)",
         r"granulomatous disease|granulomas?|scar(?:ring|s)?|sequelae of [^.;,]{0,30}?(?:infection|inflammation)",
@@ -179,24 +184,28 @@ CUES: Mapping[str, tuple[str, ...]] = {  # the first kind that fits at a place c
     "maybe_after": (
         rf"(?:cannot|can not|can't|could not) be {_MUCH}(?:excluded|ruled out)",
         rf"(?:is|are) not {_MUCH}excluded|not excluded|(?:is|are) difficult to exclude",
-        r"(?:is|are|remains?) (?:possible|suspected|likely|questioned|a (?:possibility|concern|consideration))",
+        r"(?:is|are|remains?) (?:possible|suspected|likely|questioned|a (?:possibility|concern|consideration))"
+        r"(?! (?!(?:in|on|at|and|but|given|here)\b)\w)",  # not "the opacity is likely atelectasis"
+        r"(?:is|are) (?:considered |felt |thought )?less likely(?! than)",
         r"(?:may|might|could) be (?:present|considered)|should be considered|in the differential",
     ),
     "no_after": (
         r"(?:(?:is|are|was|were|has been|have been) )?(?:not|no longer) (?:\w+ )?"
-        r"(?:seen|identified|visuali[sz]ed|present|evident|appreciated|demonstrated|detected|noted|apparent)",
+        r"(?:seen|identified|visuali[sz]ed|visible|present|evident|appreciated|demonstrated|detected|noted|apparent)",
         r"(?:has|have) (?:since |now |completely |nearly )*(?:resolved|cleared)|(?:is|are|now) (?:resolved|absent)",
-        r"(?:is|was|has been|have been) (?:ruled out|excluded|removed)|(?:is |are )?(?:considered )?(?:very )?unlikely",
+        r"(?:is|was|has been|have been) (?:ruled out|excluded|removed|withdrawn)"
+        r"|(?:is |are )?(?:(?:considered|felt|thought|to be|very) )*unlikely",
     ),
     "pseudo": (
         r"no (?:significant |interval |appreciable |definite )*(?:increase|decrease|change)|not only|no improvement",
         r"without (?:significant |interval )*change",
     ),
     "maybe": (
-        r"possibl[ey]|probabl[ey]|likely|may|might|could|suspected|suspect|suspicion of|questionable|question of",
+        r"possibl[ey]|probabl[ey]|likely|may|might|could|suspected|suspect|suspicion of",
+        r"questionable|question|borderline",
         r"(?:suspicious|concerning|concern|worrisome) for|suggest(?:s|ive of|ing|ion of)?|equivocal|favou?r(?:s|ed)?",
         rf"(?:cannot|can not|can't|could not|not) (?:be )?{_MUCH}(?:exclude|rule out)|versus|vs|differential",
-        r"consider|presumed|presumably|potential",
+        r"consider|presumed|presumably|potential|rule out|r/o",
     ),
     "no": (
         rf"no (?:longer|(?:{_SURE} )*(?:evidence|sign|suggestion)s?(?: of)?)|no|not|without|nor|neither|none",
@@ -240,7 +249,8 @@ SITES: tuple[tuple[Site, str], ...] = (
 SIDES = re.compile(
     r"\b(?:(?P<both>bilateral(?:ly)?|both|bibasilar|bibasal|biapical|right and left|left and right"
     r"|(?:right|left)[^.;,]{0,20}?\b(?:greater|more|less|larger) than(?: the)? (?:right|left))"
-    r"|(?P<right>right(?:-sided)?)|(?P<left>left(?:-sided)?))\b(?! (?:atri|ventric|heart|main))"
+    r"|(?P<right>right(?:-sided|wards?)?)|(?P<left>left(?:-sided|wards?)?|lingula\w*))\b"
+    r"(?! (?:atri|ventric|heart|main))"
 )
 """A side that belongs to a chamber of the heart or a main bronchus is not the finding's."""
 

@@ -120,7 +120,7 @@ def _document(draft: Draft, source: SourceStudy, character_set: CharacterSet) ->
         setattr(document, name, value)
     document.TimezoneOffsetFromUTC = draft.created.strftime("%z")
     for equipment in document.ContributingEquipmentSequence:
-        equipment.ContributionDateTime = draft.created.strftime("%Y%m%d%H%M%S%z")
+        setattr(equipment, "ContributionDateTime", draft.created.strftime("%Y%m%d%H%M%S%z"))  # noqa: B010
     if character_set != "ISO_IR 192":  # highdicom knows no list that begins with the default
         document.SpecificCharacterSet = character_set.split("\\")
     return document, values
@@ -145,68 +145,86 @@ def _evidence(source: SourceStudy, place: int) -> Dataset:
 
 
 def _content(draft: Draft, source: SourceStudy, character_set: CharacterSet) -> Dataset:
-    """The tree of the report."""
+    """The tree of the report: its language, who observed, then what is said."""
     from highdicom.sr import (
         CodeContentItem,
         CodedConcept,
         ContainerContentItem,
         ContentSequence,
-        ImageContentItem,
         RelationshipTypeValues,
         TextContentItem,
         UIDRefContentItem,
     )
     from pydicom.sr.codedict import codes
 
-    relation = RelationshipTypeValues
+    author, observer = draft.author, RelationshipTypeValues.HAS_OBS_CONTEXT
 
-    def text(name: Any, value: str, kind: Any = relation.CONTAINS) -> Any:
-        return TextContentItem(name, _encodable(value, character_set), kind)
+    def told(name: Any, value: str) -> Any:
+        return TextContentItem(name, _encodable(value, character_set), observer)
 
-    def container(name: Any, items: Sequence[Any]) -> Any:
-        found = ContainerContentItem(name, is_content_continuous=False, relationship_type=relation.CONTAINS)
-        found.ContentSequence = ContentSequence(items)
-        return found
-
-    author, observer = draft.author, relation.HAS_OBS_CONTEXT
     language = CodeContentItem(
         codes.DCM.LanguageOfContentItemAndDescendants,
         CodedConcept("ja", "RFC5646", "Japanese"),
-        relation.HAS_CONCEPT_MOD,
+        RelationshipTypeValues.HAS_CONCEPT_MOD,
     )
     items: list[Any] = [
         language,
         CodeContentItem(codes.DCM.ObserverType, codes.DCM.Device, observer),
         UIDRefContentItem(codes.DCM.DeviceObserverUID, hashed_uid(f"{author.name}\n{author.sha256}"), observer),
-        text(codes.DCM.DeviceObserverName, author.name, observer),
-        text(codes.DCM.DeviceObserverManufacturer, _MAKER, observer),
-        text(codes.DCM.DeviceObserverModelName, f"{_MAKER} {author.version}", observer),
+        told(codes.DCM.DeviceObserverName, author.name),
+        told(codes.DCM.DeviceObserverManufacturer, _MAKER),
+        told(codes.DCM.DeviceObserverModelName, f"{_MAKER} {author.version}"),
     ]
     if author.sha256:
-        items.append(text(codes.DCM.DeviceObserverSerialNumber, author.sha256, observer))
-    comments = [text(codes.DCM.Comment, DRAFT_MARK)]
-    comments += [text(codes.DCM.Comment, f"文中の矛盾：{each}") for each in draft.contradictions]
-    items.append(container(CodedConcept("notice", "99IKYOKU", "注意"), comments))
-    if draft.findings:
-        found = text(codes.DCM.Finding, draft.findings)
-        found.ContentSequence = ContentSequence(
-            ImageContentItem(
-                codes.DCM.SourceOfMeasurement, image.sop_class, image.sop_instance,
-                relationship_type=relation.INFERRED_FROM,
-            )
-            for image in source.images
-        )  # fmt: skip
-        items.append(container(CodedConcept("59776-5", "LN", FINDINGS_HEADING), [found]))
-    if draft.impression:
-        items.append(
-            container(CodedConcept("19005-8", "LN", IMPRESSION_HEADING), [text(codes.DCM.Impression, draft.impression)])
-        )
-    if draft.labels:
-        lines = [text(CodedConcept("label", "99IKYOKU", "ラベル"), label.text) for label in draft.labels]
-        items.append(container(CodedConcept("labels", "99IKYOKU", LABELS_HEADING), lines))
+        items.append(told(codes.DCM.DeviceObserverSerialNumber, author.sha256))
+    items += _sections(draft, source, character_set)
     root = ContainerContentItem(CodedConcept("18748-4", "LN", TITLE), is_content_continuous=False, template_id="2000")
     root.ContentSequence = ContentSequence(items)
     return root
+
+
+def _sections(draft: Draft, source: SourceStudy, character_set: CharacterSet) -> list[Any]:
+    """What the report says, a container a heading: the mark, findings and impression with their images, labels."""
+    from highdicom.sr import (
+        CodedConcept,
+        ContainerContentItem,
+        ContentSequence,
+        ImageContentItem,
+        RelationshipTypeValues,
+        TextContentItem,
+    )
+    from pydicom.sr.codedict import codes
+
+    contains, inferred = RelationshipTypeValues.CONTAINS, RelationshipTypeValues.INFERRED_FROM
+    seen = codes.DCM.SourceOfMeasurement
+    images = [ImageContentItem(seen, i.sop_class, i.sop_instance, relationship_type=inferred) for i in source.images]
+    private = "99IKYOKU"
+
+    def text(name: Any, value: str, below: Sequence[Any] = ()) -> Any:
+        item = TextContentItem(name, _encodable(value, character_set), contains)
+        if below:
+            item.ContentSequence = ContentSequence(below)
+        return item
+
+    def container(code: str, scheme: str, heading: str, items: Sequence[Any]) -> Any:
+        found = ContainerContentItem(
+            CodedConcept(code, scheme, heading), is_content_continuous=False, relationship_type=contains
+        )
+        found.ContentSequence = ContentSequence(items)
+        return found
+
+    notices = [DRAFT_MARK, *(f"文中の矛盾：{each}" for each in draft.contradictions)]
+    found = [container("notice", private, "注意", [text(codes.DCM.Comment, each) for each in notices])]
+    if draft.findings:
+        said = text(codes.DCM.Finding, draft.findings, images)
+        found.append(container("59776-5", "LN", FINDINGS_HEADING, [said]))
+    if draft.impression:
+        said = text(codes.DCM.Impression, draft.impression, images)
+        found.append(container("19005-8", "LN", IMPRESSION_HEADING, [said]))
+    if draft.labels:
+        name = CodedConcept("label", private, "ラベル")
+        found.append(container("labels", private, LABELS_HEADING, [text(name, each.text) for each in draft.labels]))
+    return found
 
 
 def _equipment(draft: Draft, character_set: CharacterSet) -> Any:

@@ -23,7 +23,7 @@ from ikyoku.metrics.language import is_japanese
 from ikyoku.metrics.reports import Reference, report_score
 from ikyoku.morphology import wakati, words
 from ikyoku.pictures import read_picture
-from ikyoku.prompts import REPORT_INSTRUCTION, PromptFormat, report_prompt, set_letters, set_text
+from ikyoku.prompts import MOST_PIXELS, REPORT_INSTRUCTION, PromptFormat, report_prompt, set_letters, set_text
 from ikyoku.specs import EvaluateSpec, ExamSpec, FitnessSpec, ModelSpec, RadiographsSpec
 from ikyoku.tasks import answer_sets, likelihood_scores, reply_text
 from ikyoku.types import Prompt, Question, Reply, SamplingParams
@@ -35,8 +35,6 @@ LIKELIHOODS = ("likelihood", "probability")
 """Metrics for which no text is generated."""
 CHOICE_ONLY = ("exact_match", "gestalt", *LIKELIHOODS)
 """Metrics that are not defined for a question without options."""
-LONGEST = 1024
-"""Pixels on the longer side of a picture that a search holds in memory; models look at fewer."""
 _DIGITS = 6  # of a score: what is recorded is what is counted
 _TRIED = 8  # prompts of either kind in a warm-up: not every question's options branch
 
@@ -248,7 +246,7 @@ def _measure(spec: FitnessSpec, form: PromptFormat) -> Measure:
 
 
 def report_items(part: int, measure: Measure, split: Development | Test, instruction: str | None) -> list[Item]:
-    """Returns radiographs as they are put to a model: the first view, as a picture of at most `LONGEST` pixels a side.
+    """Returns radiographs as they are put to a model: the first view, of at most `MOST_PIXELS` pixels a side.
 
     Raises:
         DataError: an image cannot be read, or is no chest X-ray.
@@ -257,7 +255,7 @@ def report_items(part: int, measure: Measure, split: Development | Test, instruc
     for sample in split.samples:
         if not isinstance(sample, Radiograph):
             raise TypeError(f"{split.name}: no radiographs")
-        picture = read_picture(sample.images[0], longest=LONGEST).picture
+        picture = read_picture(sample.images[0], longest=MOST_PIXELS).picture
         prompt = report_prompt([picture], measure.form, instruction=instruction or REPORT_INSTRUCTION)
         found.append(Item(part, measure, sample, prompt))
     return found

@@ -14,7 +14,7 @@ from ikyoku.models.checks import has_tower
 from ikyoku.models.loading import has_own_code, load_tokenizer, read_config
 from ikyoku.models.tokenising import report_example, tokenised
 from ikyoku.pictures import read_picture
-from ikyoku.prompts import REPORT_INSTRUCTION, PromptFormat, instruction_prompt, report_prompt
+from ikyoku.prompts import MOST_PIXELS, REPORT_INSTRUCTION, PromptFormat, instruction_prompt, report_prompt
 from ikyoku.runs import Progress, silent
 from ikyoku.specfile import read_format
 from ikyoku.specs import TuneSpec
@@ -24,9 +24,6 @@ from ikyoku.types import Instruction, InstructionSample, Picture, Prompt
 if TYPE_CHECKING:
     from ikyoku.models.processors import PromptProcessor, Shown
     from ikyoku.models.vision import Eyes
-
-LONGEST = 1024
-"""Pixels of a picture's longer side at most, as a search and a draft show it."""
 
 
 def read_lessons(spec: TuneSpec) -> tuple[InstructionSample, ...] | RadiographSet:
@@ -131,7 +128,7 @@ class ReportLessons:
 
     def picture(self, path: Path) -> Picture:
         """Returns a picture as the model sees it."""
-        picture = read_picture(path, longest=LONGEST).picture
+        picture = read_picture(path, longest=MOST_PIXELS).picture
         self.files[picture.sha256] = path
         return picture
 

@@ -25,9 +25,10 @@ from typing import Any
 
 from ikyoku.errors import IkyokuError
 from ikyoku.lab import xray_models as models
+from ikyoku.lab import xray_tower as tower
 from ikyoku.lab.phantoms import drawn, phantom, report, write_dicom, write_pairs
 from ikyoku.lab.workers import Progress, Worker, made_together, reported, written_in_one_step
-from ikyoku.lab.xray_models import RECIPES, Recipe, Say
+from ikyoku.lab.xray_recipes import RECIPES, Recipe, Say
 from ikyoku.lab.xray_texts import passages, picture_prompt
 
 _STAGES: tuple[tuple[str, ...], ...] = (
@@ -93,10 +94,10 @@ def _content_hash(recipe: Recipe, seed: int) -> str:
         for text in passages(name, seed=seed, block=0):
             digest.update(f"{text.prompt}\0{text.answer}\0".encode())
     for number in range(40):
-        truth = models.taught(seed, number)
+        truth = tower.taught(seed, number)
         said = report(truth, "en")
         digest.update(drawn(truth, size=recipe.picture).tobytes() + f"{said.findings}\0{said.impression}".encode())
-    for module in ("xray_models", "xray_texts", "lessons"):
+    for module in ("xray_models", "xray_tower", "xray_texts", "lessons"):
         digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
     return digest.hexdigest()[:12]
 
@@ -113,16 +114,16 @@ def make_part(name: str, size: str, *, seed: int, kept: Path, progress: Say) -> 
             return
         about: dict[str, Any] = {"seed": seed, "folder": aside, "progress": progress}
         if name.startswith("pictures"):
-            models.make_pictures(recipe, part=int(name[-1]), **about)
+            tower.make_pictures(recipe, part=int(name[-1]), **about)
         elif name == "files":
             _write_files(recipe, **about)
         elif name == "base":
             models.make_base(recipe, **about)
         elif name == "tower":
-            models.make_tower(recipe, models.Pictures.of(kept), **about)
+            tower.make_tower(recipe, tower.Pictures.of(kept), **about)
         elif name == "vlm-en":
             about |= {"base": kept / "base", "tower": kept / "tower"}
-            models.make_vision_model(recipe, models.Pictures.of(kept), **about)
+            models.make_vision_model(recipe, tower.Pictures.of(kept), **about)
         else:
             lesson = recipe.report if name == "report-ja" else recipe.medical
             models.make_text_model(name, lesson, base=kept / "base", **about)
