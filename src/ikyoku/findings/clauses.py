@@ -62,6 +62,7 @@ class Mention:
     changed_at: int = -1  # where the words of the change end
     change_doubted: bool = False
     behind: bool = False  # its place stands behind it
+    others: bool = False  # denied of others than those named before: 他に結節なし
 
     @property
     def term(self) -> FindingTerm:
@@ -100,7 +101,8 @@ class Reading:
     seen_before: bool = False
     doubt: bool = False
     normal: bool = False
-    aside: bool = False
+    inactive: bool = False
+    aside: int = -1  # where the words stand that leave out what went before: 他に
     added: Here | None = None  # the place that was added last to what waits
     used: int = 0  # what stands before it has been read
 

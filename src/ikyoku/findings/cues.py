@@ -13,7 +13,7 @@ from typing import Literal
 
 from ikyoku.findings.types import Change
 
-Role = Literal["absent", "possible", "present", "normal", "sound", "change", "aside", "prior", "unjudged"]
+Role = Literal["absent", "possible", "present", "normal", "inactive", "sound", "change", "aside", "prior", "unjudged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,12 +288,12 @@ NORMAL = (
         f"特)(?:明な)?所見(?:は|を|が)?{_NO}",
         "nothing wrong is seen",
     ),
-    Cue("normal", f"(?:明らかな|有意な|粗大な)?(?<![新規性たな])病変(?:は|を|が|も)?{_NO}", "no lesion anywhere"),
+    Cue("inactive", f"(?:明らかな|有意な|粗大な)?(?<![新規性たな])病変(?:は|を|が|も)?{_NO}", "no lesion anywhere"),
     Cue(
-        "normal",
+        "inactive",
         f"(?:急性期?|活動性|心肺)(?:の)?(?:心肺)?(?:病変|所見|変化|異常|疾患)(?:の(?:所見|証拠|徴候|"
         f"兆候))?(?:は|を|が|も)?{_NO}",
-        "no active disease: the whole film, as CheXpert's 'no acute process'",
+        "no active disease: the whole film, as CheXpert's 'no acute process'; beside 陳旧性変化 it claims no more",
     ),
     Cue(
         "normal",

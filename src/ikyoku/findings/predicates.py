@@ -23,7 +23,7 @@ from ikyoku.findings.clauses import (
     take_up,
     with_sides,
 )
-from ikyoku.findings.cues import Cue
+from ikyoku.findings.cues import Cue, Role
 from ikyoku.findings.tokens import Token
 from ikyoku.findings.types import Certainty, Change
 
@@ -54,10 +54,10 @@ def read_cue(state: Reading, token: Token, following: Token | None) -> None:
     elif cue.role == "aside":
         if state.waiting:
             resolve(state, "present")
-        state.aside = True
+        state.aside = token.start
         state.structures = []
-    elif cue.role in ("normal", "sound"):
-        _normal(state, token, sound=cue.role == "sound")
+    elif cue.role in ("normal", "inactive", "sound"):
+        _normal(state, token, cue.role)
     elif cue.role == "change":
         _changed(state, token, cue.change, following)
     elif cue.role == "absent":
@@ -120,7 +120,7 @@ def _absent(state: Reading, token: Token, following: Token | None) -> None:
                 change_last(state, "unchanged")
             state.change = ""
         elif state.structures and state.text.startswith("目立", token.start):
-            _normal(state, token, sound=True)  # 縦隔は目立たない
+            _normal(state, token, "sound")  # 縦隔は目立たない
         else:
             take_up(state, token, "absent")
         return
@@ -136,7 +136,8 @@ def _absent(state: Reading, token: Token, following: Token | None) -> None:
             here.fresh = True
 
 
-def _normal(state: Reading, token: Token, *, sound: bool) -> None:
+def _normal(state: Reading, token: Token, role: Role) -> None:
+    sound = role == "sound"
     if state.change == "new" or re.compile("と(?:は|まで)?(?:言|い)え").match(state.text, token.end):
         return  # no new lesion: what was there is not denied; 異常がないとは言えない
     here = state.here
@@ -151,8 +152,9 @@ def _normal(state: Reading, token: Token, *, sound: bool) -> None:
             state.done.append(Mention("opacity", here.start, here.end, here.spots, "absent"))
     elif _overruled(state, token):
         state.last[-1].certainty = "absent"
-    elif not sound and not state.waiting and not state.aside and (here is None or not here.fresh):
-        state.normal = True
+    elif not sound and not state.waiting and state.aside < 0 and (here is None or not here.fresh):
+        state.normal = state.normal or role == "normal"
+        state.inactive = True
     if state.waiting and not sound and not beside:
         devices = [m for m in state.waiting if m.term.device]
         others = [m for m in state.waiting if not m.term.device]

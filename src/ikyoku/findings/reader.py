@@ -43,7 +43,7 @@ def read_report(text: str) -> ReadReport:
     form = folded(text)
     found: list[Finding] = []
     numbers: list[Measurement] = []
-    normal = compares = False
+    normal = inactive = compares = False
     for section in sections(form.text):
         if section.kind == "referral":
             continue
@@ -53,7 +53,7 @@ def read_report(text: str) -> ReadReport:
         said: list[Mention] = []
         for start, end in sentences(form.text, section.start, section.end):
             reading = read_sentence(form.text, tokens(form.text, start, end), end, last)
-            normal = normal or reading.normal
+            normal, inactive = normal or reading.normal, inactive or reading.inactive
             last = reading.last
             said += reading.done
         found += _findings(form, said, section)
@@ -61,7 +61,8 @@ def read_report(text: str) -> ReadReport:
     found.sort(key=lambda f: (f.start, f.end))
     findings_text, impression_text = section_texts(text, form)
     ill = any(f.certainty != "absent" and not FINDINGS[f.name].device for f in found)
-    return ReadReport(tuple(found), tuple(numbers), normal and not ill, compares, findings_text, impression_text)
+    normal = normal or (inactive and not ill)
+    return ReadReport(tuple(found), tuple(numbers), normal, compares, findings_text, impression_text)
 
 
 def _findings(form: Folded, mentions: list[Mention], section: Section) -> Iterator[Finding]:
@@ -81,6 +82,7 @@ def _findings(form: Folded, mentions: list[Mention], section: Section) -> Iterat
                 form.text[m.start : m.end],
                 start,
                 end,
+                m.others,
             )
 
 

@@ -59,3 +59,5 @@ def _close(state: Reading) -> None:
         resolve(state, "present")
     elif state.change and state.last:
         change_last(state, state.change)
+    for mention in state.done:
+        mention.others = mention.certainty == "absent" and 0 <= state.aside < mention.start

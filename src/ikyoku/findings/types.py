@@ -20,7 +20,8 @@ class Finding:
     """One thing that a report says of one finding.
 
     `name` is a key of `findings.FINDINGS`. A finding of both sides that the report tells apart ("右胸水は消失し、
-    左胸水が増加") is two. `start` and `end` are the place of its word in the report's text.
+    左胸水が増加") is two. `start` and `end` are the place of its word in the report's text. `others` is true of an
+    absence beside what was said before, which it does not deny (他に結節なし).
     """
 
     name: str
@@ -32,6 +33,7 @@ class Finding:
     word: str = ""
     start: int = 0
     end: int = 0
+    others: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ class Measurement:
 class ReadReport:
     """A report as the labeler read it.
 
-    `findings` stand in the order of the text. `normal` says that the report calls the whole film normal (異常なし).
-    `compares` says that it speaks of a prior study. The sections are texts without their headings, "" where there is
+    `findings` stand in the order of the text. `normal` says that the report calls the whole film normal (異常なし),
+    also beside a finding, which it then contradicts. `compares` says that it speaks of a prior study. The sections are texts without their headings, "" where there is
     none; a report without headings is all findings.
     """
 

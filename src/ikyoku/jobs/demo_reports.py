@@ -50,10 +50,11 @@ def demo_reports(spec: DemoSpec, run: Run) -> dict[str, Any]:
     lap("searching and testing")
     drafts = jobs.start(_report(lab, found.folder), root=_runs(run), progress=run.progress)
     lap("writing drafts")
+    records = list(read_records(drafts.folder / "drafts.jsonl"))
     tried = len(offline.switch_on().attempts)
     page = demo_reports_page(
         name=spec.name,
-        drafts=drafts_of(drafts.folder, list(read_records(drafts.folder / "drafts.jsonl"))),
+        drafts=drafts_of(drafts.folder, records, at=str(drafts.folder.relative_to(run.folder))),
         scores=json.loads((found.folder / "scores.json").read_text(encoding="utf-8")),
         provenance=json.loads((run.folder / "provenance.json").read_text(encoding="utf-8")),
         notes=[

@@ -36,6 +36,7 @@ from ikyoku.metrics.dangers import DangerousError, contradictions
 from ikyoku.metrics.language import is_japanese
 from ikyoku.pages import study_page
 from ikyoku.pictures import ReadPicture, read_picture
+from ikyoku.prompts import MOST_PIXELS
 from ikyoku.runs import Run, to_json
 from ikyoku.specs import ReportSpec
 from ikyoku.types import Completion, Picture
@@ -59,8 +60,13 @@ class Viewed:
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
-        """The pictures of the prompt."""
-        return tuple(read.picture for _, read in self.shown)
+        """The pictures of the prompt, as large as a search and a tuning show them."""
+        return tuple(
+            read.picture
+            if max(read.picture.pixels.shape) <= MOST_PIXELS
+            else images.picture(images.fit(read.picture.pixels, MOST_PIXELS))
+            for _, read in self.shown
+        )
 
 
 def view_study(study: StudyFiles, *, views: str) -> Viewed:
@@ -207,7 +213,7 @@ def hand_over(spec: ReportSpec, run: Run, record: dict[str, Any], viewed: Viewed
     _folder(run, "studies")
     run.write(found["page"], study_page(found, pictures=shown, made=made_of(spec, record)))
     thumbnail = _folder(run, "thumbnails") / f"{name}.png"
-    write_bytes(thumbnail, _png(images.fit(viewed.pictures[0].pixels, _LONGEST_THUMBNAIL)))
+    write_bytes(thumbnail, _png(images.fit(viewed.shown[0][1].picture.pixels, _LONGEST_THUMBNAIL)))
     return found
 
 
