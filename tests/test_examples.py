@@ -12,10 +12,10 @@ import pytest
 from ikyoku.datasets.exams import write_exam
 from ikyoku.datasets.instructions import read_instructions
 from ikyoku.errors import DataError
-from ikyoku.jobs import evaluate, merge, tune
+from ikyoku.jobs import evaluate, merge, translate, tune
 from ikyoku.recipe import models_of, notes, read_recipe, recipe_yaml
 from ikyoku.specfile import load, to_yaml
-from ikyoku.specs import EvaluateSpec, EvolveSpec, MergeSpec, RecipeSpec, Spec, TuneSpec
+from ikyoku.specs import EvaluateSpec, EvolveSpec, MergeSpec, RecipeSpec, Spec, TranslateSpec, TuneSpec
 from ikyoku.types import Conversation, Instruction, Question
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +24,7 @@ SPECS = sorted(EXAMPLES.glob("*.yaml"))
 TUNE = [path for path in SPECS if path.name.startswith("tune-")]
 MERGE = [path for path in SPECS if path.name.startswith("merge-")]
 KINDS: dict[str, type[Spec]] = {"tune": TuneSpec, "evaluate": EvaluateSpec, "merge": RecipeSpec, "evolve": EvolveSpec}
+KINDS["translate"] = TranslateSpec
 EVALUATE = EXAMPLES / "evaluate-igakuqa.yaml"
 
 each_tuning = pytest.mark.parametrize("path", TUNE, ids=lambda p: p.stem)
@@ -182,6 +183,17 @@ def test_the_third_studys_recipe() -> None:
 def test_a_recipe_comes_back_from_what_is_written(path: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(recipe_yaml(read_recipe(path)), encoding="utf-8")
     assert read_recipe(tmp_path / "recipe.yaml") == read_recipe(path)
+
+
+# translating
+
+
+def test_the_translation_runs_dry_with_the_hospitals_words() -> None:
+    said = translate.dry_run(load(TranslateSpec, EXAMPLES / "translate-reports.yaml"))
+    assert "reports   4, 4 findings, 3 impression" in said
+    assert "First prompt (a1, findings):" in said
+    assert "- pleural effusion：胸水貯留\n" in said
+    assert "- pneumothorax：気胸\n" in said
 
 
 # the files

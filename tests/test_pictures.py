@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import runpy
 import struct
 import zlib
@@ -135,7 +136,14 @@ def test_files_that_are_nothing(tmp_path: Path) -> None:
     ):
         (tmp_path / name).write_bytes(data)
         assert refusal(tmp_path / name).startswith(reason)
-    for path, reason in ((tmp_path / "nowhere.png", "cannot be read: No such file"), (tmp_path, "is a folder")):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path, reason in (
+        (tmp_path / "nowhere.png", "cannot be read: No such file"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "pipe.png", "is a pipe or a device"),
+        (tmp_path / "a\0b.png", "no file has such a name"),
+        (tmp_path / ("x" * 300), "File name too long"),
+    ):
         with pytest.raises(DataError, match=reason):
             read_picture(path)
     whole = saved(tmp_path / "cut.png", Image.fromarray(GREY), "PNG").read_bytes()

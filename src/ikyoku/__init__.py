@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ReportSpec,
         SearchSpec,
         SpaceSpec,
+        TranslateSpec,
         TuneSpec,
     )
 
@@ -54,6 +55,7 @@ __all__ = [
     "ReportSpec",
     "SearchSpec",
     "SpaceSpec",
+    "TranslateSpec",
     "TuneSpec",
     "compare",
     "demo",
@@ -62,6 +64,7 @@ __all__ = [
     "merge",
     "report",
     "score",
+    "translate",
     "tune",
 ]
 
@@ -97,6 +100,11 @@ def evolve(spec: EvolveSpec, *, join: bool = False, **options: Any) -> Finished:
 
 def report(spec: ReportSpec, **options: Any) -> Finished:
     """Drafts Japanese reports of chest X-rays; options as in `ikyoku.jobs.start`."""
+    return _start(spec, options)
+
+
+def translate(spec: TranslateSpec, **options: Any) -> Finished:
+    """Translates English chest X-ray reports into Japanese and checks them back; options as in `ikyoku.jobs.start`."""
     return _start(spec, options)
 
 

@@ -90,6 +90,9 @@ def _take_in(sheet: Path, folder: Path, as_json: bool) -> None:
         typer.echo(json.dumps({"run": str(folder), "result": result}, ensure_ascii=False))
         return
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in result.get("reviewed", {}).items())
+    if corrections := result.get("corrections", {}):
+        again = "; ".join(f"{name} ({', '.join(kinds)})" for name, kinds in corrections.items() if kinds) or "no fault"
+        verdicts += f"\ncorrected texts checked back: {len(corrections)}, {again}"
     typer.echo(f"{_told(result)}\nreviewed: {verdicts}\npairs: {folder / 'pairs.jsonl'}")
 
 

@@ -226,6 +226,7 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("tracheostomy tube", "気管切開チューブ", ""),
     ("nasogastric tube/NG tube", "経鼻胃管", ""),
     ("enteric tube/feeding tube/orogastric tube", "胃管・栄養チューブ", ""),
+    ("Dobbhoff tube/Dobhoff tube/Dobbhoff/Dobhoff", "栄養チューブ（Dobbhoff）", "its name alone says little here"),
     ("central venous catheter/central line", "中心静脈カテーテル", "CVカテーテル is as good"),
     ("PICC line/PICC", "PICC", "末梢挿入型中心静脈カテーテル in full"),
     ("internal jugular", "内頸静脈", ""),

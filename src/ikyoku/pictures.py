@@ -75,8 +75,6 @@ def read_picture(path: Path, *, longest: int | None = None) -> ReadPicture:
     Raises:
         DataError: when it cannot be read, or is no chest radiograph, with the reason; nothing in it identifies anybody.
     """
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; give a file, or read it as a study")
     data = file_bytes(path)
     reason, found = "", None
     try:
@@ -102,7 +100,11 @@ def read_study(path: Path, *, longest: int | None = None) -> tuple[ReadPicture, 
     Raises:
         DataError: when a file cannot be read (all faults together), when there is none, when two studies are mixed.
     """
-    if not path.is_dir():
+    try:
+        folder = path.is_dir()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    if not folder:
         return (read_picture(path, longest=longest),)
     files = sorted(file for file in path.iterdir() if _is_candidate(file))
     if not files:

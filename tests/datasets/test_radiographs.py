@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ikyoku.datasets.radiograph_layouts import english_sections, japanese_sections
+from ikyoku.datasets.radiograph_layouts import english_sections
 from ikyoku.datasets.radiographs import Radiograph, read_radiographs, write_radiographs
 from ikyoku.dicom.write import write_dx
 from ikyoku.errors import DataError, SpecError
+from ikyoku.findings import split_sections
 from ikyoku.pictures import read_picture
 
 chest = runpy.run_path(str(Path(__file__).parents[1] / "drawn_chest.py"))["chest"]
@@ -98,6 +99,39 @@ def test_all_faults_of_pairs_are_told_together_and_empty_findings_are_omitted(tm
                  "line 5: no 'id'", "the id 'a' is there twice"):  # fmt: skip
         assert part in text
     assert "山田" not in text
+
+
+def test_image_paths_that_are_no_files(tmp_path: Path) -> None:
+    image(tmp_path / "1.png")
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    (tmp_path / "sets" / "link.png").symlink_to(tmp_path / "1.png")
+    path = tmp_path / "sets" / "pairs.jsonl"
+    wrong = {".": "only a folder", "": "only a folder", "../loop.png": "no image file", "a\0.png": "no image file",
+             "x" * 5000: "cannot be read: File name too long"}  # fmt: skip
+    for name, reason in wrong.items():
+        rows(path, {"id": "a", "images": [name], "findings": "山田太郎"})
+        with pytest.raises(DataError, match=reason) as caught:
+            read_radiographs(path)
+        assert len(str(caught.value)) < 1000
+        assert "山田" not in str(caught.value)
+    for name in ("link.png", "../1.png", str(tmp_path / "1.png")):
+        rows(path, {"id": "a/b\n", "images": [name], "findings": "胸水なし。" * 2000})
+        (sample,) = read_radiographs(path).samples
+        assert (sample.id, len(sample.findings)) == ("a/b\n", 10_000)
+        assert read_picture(sample.images[0]).kind == "png"
+
+
+def test_pairs_of_any_editor(tmp_path: Path) -> None:
+    image(tmp_path / "1.png")
+    lines = [json.dumps({"id": each, "images": ["1.png"], "findings": "胸水なし。"}) for each in "abc"]
+    path = tmp_path / "pairs.jsonl"
+    path.write_bytes("\ufeff".encode() + f"{lines[0]}\r\n{lines[1]}\n\n{lines[2]}".encode())
+    assert [each.id for each in read_radiographs(path).samples] == ["a", "b", "c"]
+    for data, reason in ((b"", "is empty"), (b"\0\0\n", "not JSON"), ("\ufeff{}".encode("utf-16"), "UTF-16")):
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=reason):
+            read_radiographs(path)
 
 
 # MIMIC-CXR
@@ -195,6 +229,12 @@ def test_translations_take_the_place_of_the_reports(tmp_path: Path) -> None:
         read_radiographs(root, translations=table)
     assert "the study 's9' is translated twice" in str(caught.value)
     assert "line 3: a translation has a study" in str(caught.value)
+    rows(table, {"id": "s9", "findings": "あ", "impression": ["い"]}, {"id": "s8", "impression": "い"})
+    with pytest.raises(DataError, match=r"(?s)line 1: a translation has .*line 2: a translation has"):
+        read_radiographs(root, translations=table)
+    (tmp_path / "ja.csv").write_text("id,text,findings\ns9,,\ns50414267,心拡大。,\n", encoding="utf-8")
+    half = read_radiographs(root, translations=tmp_path / "ja.csv")
+    assert [each.id for each in half.samples] == ["s50414267"]  # one that is still to be translated is left out
     rows(table, {"id": "s9", "text": "所見：\n印象：異常なし"})
     with pytest.raises(DataError, match=r"no study is left: .*it has no translation, .*no findings section"):
         read_radiographs(root, translations=table)
@@ -260,6 +300,9 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
         path = tmp_path if layout == "pairs" else rows(tmp_path / "a.jsonl", {"id": "a"})
         with pytest.raises(DataError, match=f"the layout '{layout}' is"):
             read_radiographs(path, layout=layout)  # type: ignore[arg-type]
+    (tmp_path / "1.jsonl").write_text('{"id": "1", "images": [], "findings": "x"}')
+    with pytest.raises(DataError, match="the layout 'pairs' has no splits, and 'train' was asked for"):
+        read_radiographs(tmp_path / "1.jsonl", split="train")
     with pytest.raises(DataError, match="no radiograph to write"):
         write_radiographs(tmp_path / "b.jsonl", [])
     one = Radiograph("1", (image(tmp_path / "1.png"),), "あ")
@@ -280,7 +323,7 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
     ],
 )
 def test_japanese_sections(text: str, findings: str, impression: str) -> None:
-    assert japanese_sections(text) == (findings, impression)
+    assert split_sections(text) == (findings, impression)
 
 
 def test_english_sections() -> None:

@@ -230,6 +230,16 @@ def test_what_is_refused(tmp_path: Path) -> None:
     source.write_bytes(whole[:-5000])
     with pytest.raises(DataError, match="cut off"):
         write_deidentified(source, copy, secret=SECRET)
+    for data, reason in ((b"", "it is empty"), ("山田太郎様".encode(), "it is no DICOM file")):
+        source.write_bytes(data)
+        with pytest.raises(DataError, match=reason):
+            write_deidentified(source, copy, secret=SECRET)
+    patient(source)
+    large = pydicom.dcmread(source)
+    large.Rows = large.Columns = 60_000  # a code stream of some bytes can be as large as that
+    large.save_as(source)
+    with pytest.raises(DataError, match="60000 x 60000 pixels are too many"):
+        write_deidentified(source, copy, secret=SECRET)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source.dcm"]
 
 

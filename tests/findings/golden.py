@@ -1,4 +1,4 @@
-"""The golden set, read, and how well the labeler does on it."""
+"""The golden set, read, and how well the labeler does on it: run this file for the table (--units: what was read)."""
 
 from __future__ import annotations
 
@@ -107,13 +107,24 @@ def table_of_figures(table: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
+def note() -> str:
+    """Returns precision / recall of every part as a table in Markdown, and every miss with its reason."""
+    lines = [
+        "precision / recall | sentences | stated | " + " | ".join(VIEWS) + " | not as expected",
+        "---|--:|--:|" + "--:|" * (len(VIEWS) + 1),
+    ]
+    for part in [*(name for name in TABLE if name != "misses"), "all"]:
+        chosen = rows(*([] if part == "all" else [part]))
+        figures = precision_and_recall(chosen)
+        shares = [f"{precision:.3f} / {recall:.3f}" for precision, recall, *_ in figures.values()]
+        stated = figures["finding"][3]
+        wrong = sum(1 for _ in misses(chosen))
+        lines.append(f"{part} | {len(chosen)} | {stated} | " + " | ".join(shares) + f" | {wrong}")
+    lines += ["", "Not read as expected:", *(f"- {text} ({reason})" for text, reason in TABLE["misses"].items())]
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    for part in [p for p in TABLE if p != "misses"]:
-        chosen = rows(part)
-        wrong = list(misses(chosen))
-        sys.stdout.write(
-            f"\n{part}: {len(chosen)} sentences, {len(wrong)} not as expected\n{table_of_figures(chosen)}\n"
-        )
-        if len(sys.argv) > 1:
-            for row, got in wrong:
-                sys.stdout.write(f"  {row.text!r}\n     should {row.said}\n     read   {got}\n")
+    sys.stdout.write(f"{note()}\n")
+    for row, got in misses(rows()) if "--units" in sys.argv else ():
+        sys.stdout.write(f"\n{row.text!r} ({row.part})\n   should {row.said}\n   read   {got}\n")

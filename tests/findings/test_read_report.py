@@ -110,7 +110,26 @@ def test_no_prior_study_is_invented(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["異常なし。ただし右胸水を認める。", "特記すべき所見なし。肺炎疑い。"])
 def test_a_film_with_a_finding_is_not_normal(text: str) -> None:
+    report = read_report(text)
+    assert labels(report)["no_finding"] == "absent"
+    assert report.normal  # as it is said: what contradicts it stands beside it
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "右胸水を認める。その他、異常なし。",
+        "右胸水を認める。他に異常所見なし。",
+        "右胸水を認め、それ以外に異常なし。",
+        "陳旧性変化のみ。活動性病変なし。",
+    ],
+)
+def test_what_is_said_of_the_rest_calls_no_film_normal(text: str) -> None:
     assert not read_report(text).normal
+
+
+def test_no_active_disease_is_normal_where_nothing_else_is_said() -> None:
+    assert read_report("活動性病変なし。心拡大なし。").normal
 
 
 def test_a_tube_alone_leaves_the_film_normal() -> None:
@@ -233,7 +252,8 @@ def test_any_text_is_read(text: str) -> None:
         assert 0 <= finding.start < finding.end <= len(text)
     assert labels(report)["no_finding"] in ("present", "absent", None)
     ill = any(f.certainty != "absent" and not FINDINGS[f.name].device for f in report.findings)
-    assert not (report.normal and ill)
+    assert not (ill and labels(report)["no_finding"] == "present")
+    assert all(f.certainty == "absent" for f in report.findings if f.others)
 
 
 @pytest.mark.parametrize(

@@ -329,7 +329,7 @@ def test_markup_in_a_reply_stays_text(model: Path, tmp_path: Path) -> None:
 def test_replies_in_another_language_are_told(model: Path, tmp_path: Path) -> None:
     path = dx(tmp_path / "a.dcm")
     record, _ = given(tmp_path / "run", "There is a right pleural effusion.", spec_of(model, path), path)
-    assert "日本語の文章ではありません" in record["warnings"]
+    assert "日本語だけの文章ではありません" in record["warnings"]
 
 
 def test_an_older_character_set_that_cannot_hold_the_text_is_told(model: Path, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import csv
 import http.server
 import io
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -173,6 +175,37 @@ def test_a_reviewer_sends_the_sheet_back(
     assert (pairs["negation"]["findings"], pairs["negation"]["checked"]) == ("気胸を認めない。", "reviewer")
     assert (pairs["good"]["checked"], pairs["007"]["checked"]) == ("labeler", "reviewer")
     assert result["reviewed"] == {"open": 1, "corrected": 1, "rejected": 1, "accepted": 2}
+
+
+def test_what_a_reviewer_wrote_is_checked_back_too(translated: Callable[..., jobs.Finished], tmp_path: Path) -> None:
+    done = translated()
+    sheet = tmp_path / "back.csv"
+    verdicts = {"negation": ("", "気胸を認めない。"), "side": ("修正", "左胸水。")}
+    sheet.write_bytes(_filled(done.folder, verdicts, "utf-8-sig", ","))
+    result = apply_reviews(done.folder, sheet)
+    assert result["corrections"] == {"negation": [], "side": ["side"]}
+    reviews = {r["id"]: r.get("faults") for r in lines(done.folder / "reviews.jsonl")}
+    assert reviews["negation"] == []
+    assert reviews["good"] is None
+    [told] = reviews["side"]
+    assert told.startswith("左右の不一致")
+    pairs = {p["id"]: p for p in lines(done.folder / "pairs.jsonl")}
+    assert pairs["side"]["faults"] == ["side"]
+    assert (pairs["side"]["findings"], "faults" in pairs["negation"]) == ("左胸水。", False)
+    page = (done.folder / "summary.html").read_text(encoding="utf-8")
+    assert "修正文の再点検" in page
+    assert "未確認" in page
+    before, _, listed = page.partition("要確認の報告書")
+    assert "右あり → 訳: 左あり" in before  # the corrected text
+    assert "<h3>english</h3>" in listed
+    assert "<h3>negation</h3>" not in listed
+    shown = _ikyoku(tmp_path, "translate", "--reviewed", str(sheet), "--run", str(done.folder))
+    assert "corrected texts checked back: 2, side (side)" in shown
+
+
+def _ikyoku(folder: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "ikyoku", "data", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
 @pytest.mark.parametrize(

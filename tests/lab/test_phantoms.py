@@ -70,7 +70,7 @@ def test_the_findings_are_those_of_the_labeler() -> None:
 
 @pytest.mark.parametrize("wording", range(4))
 def test_the_japanese_report_is_read_back(wording: int) -> None:
-    """Names, sides and zones of every report come back; certainty too, but for the angle that is blunt for sure."""
+    """Names, sides and sites of every report come back; certainty too, but for the angle that is blunt for sure."""
     for truth in MANY:
         text = report(truth, "ja", wording=wording).findings
         read = read_report(text)
@@ -78,7 +78,9 @@ def test_the_japanese_report_is_read_back(wording: int) -> None:
         assert {(f.name, f.side) for f in there} == units(truth.findings), text
         for want in truth.findings:
             got = next(f for f in there if f.name == want.name)
-            assert want.sites <= got.sites, text
+            # the wording 肺門周囲 says where congestion always is, which the truth leaves out and the labeler reads
+            more = {"hilum"} if want.name == "edema" and "肺門周囲" in text else set()
+            assert got.sites == want.sites | more, text
             assert got.certainty == want.certainty or want.name == "costophrenic_blunting", text
         denied = {f.name for f in read.findings if f.certainty == "absent"}
         assert not denied & {f.name for f in truth.findings}, text

@@ -1,15 +1,16 @@
-"""Dangerous errors, on reports whose reading is written by hand."""
+"""Dangerous errors, mostly on reports whose reading is written by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from ikyoku.findings import read_report
 from ikyoku.findings.types import Certainty, Change, Finding, ReadReport, Side, Site
 from ikyoku.metrics.dangers import (
     DANGERS,
     DETAILS,
     DangerousError,
-    affirmed_sides,
     compares,
     contradictions,
     dangerous_errors,
@@ -208,11 +209,36 @@ def test_a_report_at_one_with_itself(findings: list[Finding]) -> None:
     "others", ["他に結節なし。", "その他の肺野に結節なし。", "これ以外に結節なし。", "上記を除き結節なし。"]
 )
 def test_a_denial_of_others_contradicts_nothing(others: str) -> None:
-    text = f"左上肺野に結節あり。{others}"
-    denial = said("nodule", "absent", start=text.rindex("結節"), end=text.rindex("結節") + 2)
-    one = report(said("nodule", "present", "left", "upper", start=5, end=7), denial)
-    assert contradictions(one, text=text) == dangerous_errors(one, one, text=text) == ()
-    assert len(contradictions(one)) == len(contradictions(one, text=text.replace(others, "右肺に、結節なし。"))) == 1
+    one = read_report(f"左上肺野に結節あり。{others}")
+    assert [(f.certainty, f.others) for f in one.findings] == [("present", False), ("absent", True)]
+    assert contradictions(one) == dangerous_errors(one, one) == ()
+    whole = ReadReport(tuple(replace(f, others=False) for f in one.findings))
+    assert len(contradictions(whole)) == 1
+
+
+@pytest.mark.parametrize(
+    ("normal", "count"),
+    [
+        ("異常なし。", 1),
+        ("特記すべき異常所見を認めない。", 1),
+        ("胸部X線写真は正常範囲内。", 1),
+        ("その他、異常なし。", 0),
+        ("他に異常を認めない。", 0),
+        ("肺野以外に異常なし。", 0),
+        ("右肺に異常なし。", 0),
+        ("縦隔に異常なし。", 0),
+        ("活動性病変を認めない。", 0),
+        ("新たな異常なし。", 0),
+        ("結節影は以前と同様で、新たな異常なし。", 0),
+        ("CVカテーテルの走行に異常なし。", 0),
+        ("先端の位置に問題はない。", 0),
+        ("胸部に異常なし。", 1),
+        ("撮影範囲に明らかな異常を認めない。", 1),
+    ],
+)
+def test_a_film_called_normal_beside_a_finding(normal: str, count: int) -> None:
+    for text in (f"左上肺野に結節影を認める。{normal}", f"{normal}左上肺野に結節影を認める。"):
+        assert [e.detail for e in contradictions(read_report(text))] == ["normal"] * count, text
 
 
 def test_a_normal_film_with_findings() -> None:
@@ -255,10 +281,3 @@ def test_every_kind_and_detail_has_both_names() -> None:
     assert all(d.japanese and d.english and d.meaning for d in DANGERS.values())
     assert all(bool(detail) == bool(d.japanese and d.english) for detail, d in DETAILS.items())
     assert DangerousError("contradiction").detail in DETAILS
-
-
-def test_the_sides_of_a_finding() -> None:
-    one = report(said("nodule", "present", "both"), said("nodule"), said("mass", "absent", "left"), said("edema"))
-    assert affirmed_sides(one, "nodule") == {"right", "left"}
-    assert affirmed_sides(one, "mass") == frozenset()
-    assert affirmed_sides(one, "edema") == {""}

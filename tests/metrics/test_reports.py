@@ -99,6 +99,7 @@ def test_a_shuffled_report_is_low() -> None:
     mixed = "".join(tokens[(i * 17) % len(tokens)] for i in range(len(tokens)))
     assert sorted(mixed) == sorted("".join(tokens))
     found = scored(mixed).scores
+    assert found["dangerous"] >= 1
     assert max(found["rouge_l"], found["bleu_3"], found["bleu_4"], found["chrf"], found["finding_f1"]) < 0.5
 
 

@@ -75,11 +75,20 @@ def read_pairs(path: Path, split: str) -> Found:
         impression = text_field(row, "impression", faults, absent="")
         patient = text_field(row, "patient", faults, absent="")
         paths = tuple(path.parent / each for each in relative)
-        faults += [f"there is no image file {each}" for each in paths if not each.is_file()]
+        faults += [fault for each in paths if (fault := _image_fault(each))]
         found.faults += [f"{path}, line {number}: {fault}" for fault in faults]
         if not faults:
             found.take(Radiograph(name, paths, findings, impression, patient))
     return found
+
+
+def _image_fault(path: Path) -> str:
+    try:
+        if path.is_file():
+            return ""
+        return f"there is no image file {path}{', only a folder' if path.is_dir() else ''}"
+    except OSError as error:
+        return f"the image file {str(path)[:80]}… cannot be read: {error.strerror}"
 
 
 # MIMIC-CXR
@@ -253,24 +262,3 @@ RADIOGRAPH_LAYOUTS: Mapping[str, RadiographLayout] = {
     "open-i": RadiographLayout(is_open_i, read_open_i),
 }
 """The layouts by name, in the order in which they are tried."""
-
-_JAPANESE = re.compile(r"(?:^|[\n。])[ \t　【\[]*(所見|印象|診断|結論)[ \t　】\]]*[:：]", re.MULTILINE)
-
-
-def japanese_sections(text: str) -> tuple[str, str]:
-    r"""Returns findings and impression of a text with the headings 所見： and 印象： (or 診断：), as the study's are.
-
-    A text without a heading is all findings; half-width colons are read as full-width ones.
-
-    >>> japanese_sections("所見: 心拡大を認める。\n印象：心不全疑い")
-    ('心拡大を認める。', '心不全疑い')
-    """
-    marks = list(_JAPANESE.finditer(text))
-    if not marks:
-        return text.strip(), ""
-    parts = {"所見": "", "印象": ""}
-    for mark, following in zip(marks, [*marks[1:], None], strict=False):
-        name = "所見" if mark.group(1) == "所見" else "印象"
-        end = following.start() + (text[following.start()] == "。") if following else len(text)
-        parts[name] = parts[name] or text[mark.end() : end].strip()
-    return parts["所見"], parts["印象"]

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from ikyoku.datasets.base import content_hash, write_jsonl
-from ikyoku.datasets.radiograph_layouts import RADIOGRAPH_LAYOUTS, Found, Radiograph, japanese_sections
+from ikyoku.datasets.radiograph_layouts import RADIOGRAPH_LAYOUTS, Found, Radiograph
 from ikyoku.datasets.sheets import read_records
 from ikyoku.errors import DataError, SpecError, together
+from ikyoku.findings import split_sections
 from ikyoku.runs import sha256_of
 from ikyoku.types import Omitted
 
@@ -56,9 +57,9 @@ def read_radiographs(
         path: a JSONL file of pairs, or a data set's folder.
         layout: a name in `RADIOGRAPH_LAYOUTS`, or "auto", which looks.
         translations: JSONL or CSV with the study ("id", "study_id" or "study"; in MIMIC-CXR with or without the s) and
-            its Japanese report: a "text" with the headings 所見： and 印象：, or "findings" and "impression". The
-            texts take the place of the data set's; a study without one is omitted.
-        split: in MIMIC-CXR, only this split of its table.
+            its Japanese report: a "text", which is cut as `findings.split_sections` does, or "findings" and
+            "impression". They take the place of the data set's; a study without one is omitted.
+        split: in MIMIC-CXR, only this split of its table; no other layout has any.
 
     Returns:
         The samples in natural order of their ids (pairs: in the file's order). A study without findings, image or
@@ -80,6 +81,8 @@ def read_radiographs(
             f"{path}: no data set of radiographs: neither a JSONL file of pairs, nor a folder with MIMIC-CXR's reports "
             "(p10/p10000032/s50414267.txt) or Open-i's (XML with eCitation)"
         )
+    if split and name != "mimic-cxr":
+        raise DataError(f"{path}: the layout '{name}' has no splits, and '{split}' was asked for; only mimic-cxr has")
     found = RADIOGRAPH_LAYOUTS[name].read(path, split)
     found.faults += _repeated(path, found.samples)
     if not found.faults and translations is not None:
@@ -130,15 +133,15 @@ def _translate(found: Found, file: Path) -> None:
     texts: dict[str, tuple[str, str]] = {}
     for where, row in read_records(file, faults=found.faults):
         name = next((str(row[key]) for key in ("id", "study_id", "study") if row.get(key)), "")
-        whole, findings = row.get("text"), row.get("findings")
-        if not name or not isinstance(whole or findings, str):
-            found.faults.append(f"{where}: a translation has a study ('id') and a 'text', or 'findings'")
+        given = {key: row[key] for key in ("text", "findings", "impression") if row.get(key) is not None}
+        if not name or given.keys() <= {"impression"} or not all(isinstance(x, str) for x in given.values()):
+            found.faults.append(f"{where}: a translation has a study ('id') and texts: 'text', or 'findings'")
         elif name in texts:
             found.faults.append(f"{where}: the study '{name[:40]}' is translated twice")
-        elif isinstance(findings, str) and findings.strip():
-            texts[name] = (findings.strip(), str(row.get("impression") or "").strip())
+        elif findings := str(given.get("findings", "")).strip():
+            texts[name] = (findings, str(given.get("impression", "")).strip())
         else:
-            texts[name] = japanese_sections(str(whole))
+            texts[name] = split_sections(str(given.get("text", "")))
     found.files.append(file)
     samples, found.samples = found.samples, []
     for each in samples:

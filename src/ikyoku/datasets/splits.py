@@ -255,8 +255,16 @@ def hold_out(
 
 
 def drawn(samples: Sequence[Question | Radiograph], limit: int, *, seed: int) -> frozenset[str]:
-    """Returns the ids of `limit` samples, or of all where there are fewer; their content and the seed decide."""
-    return frozenset(s.id for s in sorted(samples, key=lambda s: _draw(seed, f"drawn|{_content(s)}"))[:limit])
+    """Returns the ids of `limit` samples, or of all where there are fewer; their content and the seed decide.
+
+    Radiographs are drawn one by one: a few patients with many studies would tell less than as many patients.
+    """
+
+    def key(sample: Question | Radiograph) -> str:
+        own = f"{sample.patient}\0{sample.id}" if isinstance(sample, Radiograph) else _content(sample)
+        return f"drawn|{own}"
+
+    return frozenset(s.id for s in sorted(samples, key=lambda s: _draw(seed, key(s)))[:limit])
 
 
 def _content(sample: Question | Radiograph) -> str:

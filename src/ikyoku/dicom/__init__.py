@@ -4,6 +4,6 @@ What leaves this package is pixels and a header that identifies nobody; no messa
 """
 
 from ikyoku.dicom.header import Header
-from ikyoku.dicom.reading import Radiogram, is_dicom, read_radiogram
+from ikyoku.dicom.reading import Radiogram, read_radiogram
 
-__all__ = ["Header", "Radiogram", "is_dicom", "read_radiogram"]
+__all__ = ["Header", "Radiogram", "read_radiogram"]

@@ -34,7 +34,7 @@ from ikyoku.dicom.parsing import Unreadable, first, items, numbers, parse, quiet
 from ikyoku.dicom.reading import burned_in, file_bytes, table_of
 from ikyoku.dicom.write import VIEW_CODES, file_of
 from ikyoku.errors import DataError, SpecError
-from ikyoku.images import Window, display, text_lines
+from ikyoku.images import Window, display, shape_fault, text_lines
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -96,8 +96,8 @@ class Deidentified:
     """What was done: how often each element of the source was left out or changed, by keyword, never a value.
 
     Private elements are counted under "private", those that DICOM's dictionary does not know under "unknown". `kept`
-    are the keywords whose values are as they were (of sequences: whose
-    items are written anew). `warnings` are for whoever passes the copy on.
+    are the keywords whose values are as they were (of sequences: whose items are written anew). `warnings` are for
+    whoever passes the copy on.
     """
 
     removed: Mapping[str, int]
@@ -147,6 +147,8 @@ def _copy(data: bytes, secret: bytes, burned_in_allowed: bool) -> tuple[bytes, D
         dataset, syntax = parse(data)
         notes = check_chest(dataset)
         header = read_header(dataset, syntax)
+        if fault := shape_fault(header.rows, header.columns):
+            raise Unreadable(fault)
         if header.burned_in and not burned_in_allowed:
             raise Unreadable("its header says that text is burned into the image; mask it first, or allow it expressly")
         notes += burned_in(dataset, header)

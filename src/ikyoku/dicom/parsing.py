@@ -101,13 +101,16 @@ def parse(data: bytes) -> tuple[Dataset, str]:
     A missing preamble, a missing or wrong group length, and missing file meta information are borne.
 
     Raises:
-        Unreadable: for an unknown transfer syntax, for limits; pydicom's own exceptions pass through.
+        Unreadable: for what is no DICOM file, an unknown transfer syntax, limits; pydicom's own exceptions pass
+            through.
 
     Reference:
         DICOM PS3.10 section 7.1; PS3.5 annex A.
     """
     from pydicom.filereader import read_dataset
 
+    if not looks_like_dicom(data[:200]):
+        raise Unreadable("it is no DICOM file" if data else "it is empty")
     file: io.BytesIO = _Budget(data)
     file.seek(_PREAMBLE + 4 if data[_PREAMBLE : _PREAMBLE + 4] == b"DICM" else 0)
     start = file.tell()

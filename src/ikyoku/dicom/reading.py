@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from ikyoku.dicom import vocabulary
 from ikyoku.dicom.decoding import decode, stored_pixels
 from ikyoku.dicom.header import Header, check_chest, read_header
-from ikyoku.dicom.parsing import MOST_BYTES, Unreadable, first, items, looks_like_dicom, number, numbers, parse, quiet
+from ikyoku.dicom.parsing import MOST_BYTES, Unreadable, first, items, number, numbers, parse, quiet
 from ikyoku.dicom.parsing import word as word_of
 from ikyoku.errors import DataError
 from ikyoku.images import Table, Window, colour_fault, display, lookup, shape_fault, to_grey
@@ -45,19 +46,6 @@ class Radiogram:
         return display(self.values, self.voi, inverted=self.inverted, outside=self.outside)
 
 
-def is_dicom(path: Path) -> bool:
-    """Returns true where a file begins as a DICOM file does; the name does not matter.
-
-    Raises:
-        DataError: when it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return looks_like_dicom(file.read(200))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-
-
 def read_radiogram(path: Path) -> Radiogram:
     """Reads a chest radiograph from a DICOM file.
 
@@ -86,13 +74,20 @@ def file_bytes(path: Path) -> bytes:
     """Returns what is in a file of a size that may be read.
 
     Raises:
-        DataError: when there is no such file, it is larger, or it cannot be read.
+        DataError: when there is no such file, it is a folder, a pipe or a device, it is larger, or it cannot be read.
     """
     try:
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
+            raise DataError(f"{path}: is a folder; give a file, or read it as a study")
+        if not stat.S_ISREG(kind):  # to open a pipe would wait for ever
+            raise DataError(f"{path}: is a pipe or a device; give a file")
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: cannot be read: no file has such a name") from error
     if len(data) > MOST_BYTES:
         raise DataError(f"{path}: is larger than {MOST_BYTES >> 20} MiB; no radiograph is")
     return data

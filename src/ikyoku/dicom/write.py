@@ -115,7 +115,7 @@ def write_dx(
                     del dataset[keyword]
                 else:
                     setattr(dataset, keyword, value)
-            if not character_set_holds(dataset):
+            if not _character_set_holds(dataset):
                 raise Unreadable(f"a text cannot be written in the character set '{character_set}'")
             _put_pixels(dataset, pixels, bits_stored, transfer_syntax, loss)
             data = file_of(dataset, transfer_syntax)
@@ -153,7 +153,7 @@ def file_of(dataset: Dataset, syntax: str) -> bytes:
     return buffer.getvalue()
 
 
-def character_set_holds(dataset: Dataset) -> bool:
+def _character_set_holds(dataset: Dataset) -> bool:
     """Returns true where every text of a data set can be read back as it was written in its own character set."""
     from pydicom import dcmread
 

@@ -35,6 +35,7 @@ _MEANS = re.compile(
 )
 _EITHER = re.compile(r"\b(?:versus|vs)\b")
 _SUCH_AS = re.compile(r"(?:suspicious|concerning|worrisome|suggest)")
+_PART = re.compile(r"\b(?:tips?|side ?(?:hole|port)s?|course|borders?|margins?)\b")  # not seeing it denies no tube
 _MOVED = ("mediastinal_shift", "tracheal_deviation")
 _TOWARD = re.compile(r"^\W*(?:[a-z]+ ){0,3}?to(?:wards?)? the (?P<side>right|left)\b")
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|remains?|shows?|measures?)\b")
@@ -105,14 +106,16 @@ def english_sections(text: str) -> tuple[str, str]:
     return wanted["findings"], wanted["impression"] or wanted["conclusion"]
 
 
-def covered_by_normal(text: str) -> frozenset[str]:
-    """Returns the names of findings that an English text denies by calling an organ normal ("The lungs are clear").
+def called_normal(text: str) -> dict[str, frozenset[str]]:
+    """Returns the organs that an English text calls normal ("The lungs are clear"), each with the findings so denied.
 
-    >>> "cardiomegaly" in covered_by_normal("Heart size is normal.")
-    True
+    The organs are heart, mediastinum, vessels, trachea, lungs, pleura, bones, and chest for the whole film.
+
+    >>> sorted(called_normal("Heart size is normal."))
+    ['heart']
     """
     low = " ".join(text.lower().split())
-    return frozenset[str]().union(*(names for pattern, names in NORMAL if re.search(pattern, low)))
+    return {organ: names for organ, pattern, names in NORMAL if re.search(pattern, low)}
 
 
 def _sentences(text: str) -> Iterator[tuple[int, str]]:
@@ -167,25 +170,39 @@ def _certainty(
     """What the nearest cue behind, else the nearest before, says; doubt that is itself denied is denial."""
     for cue in (c for c in cues if c.start >= mention.end and c.kind.endswith("_after")):
         between = sentence[mention.end : cue.start]
-        if not _VERB.search(between) and not any(mention.end <= b < cue.start for b in borders):
+        apart = _VERB.search(between) or any(mention.end <= b < cue.start for b in borders)
+        if not apart and not _PART.search(between):
             return "possible" if cue.kind == "maybe_after" else "absent"
         break
-    following = min((m.start for m in mentions if m.start >= mention.end), default=len(sentence))
-    either = _EITHER.search(sentence, mention.end, following)
-    doubted = bool(either) and not re.search(rf"[.,;]|{_VERB.pattern}", sentence[mention.end : either.start()])
     start = max((b for b in borders if b < mention.start), default=-1)
     before = [c for c in cues if start <= c.start < mention.end and c.kind in ("no", "maybe", "pseudo")]
     # A denial between the verb of an aside and the word does not reach it: "is not enlarged and a nodule is seen".
     if not before or before[-1].kind == "pseudo":
-        return "possible" if doubted else "present"
+        return "possible" if _alternative(sentence, mention, mentions) else "present"
     if before[-1].kind == "no":
         return "absent"
-    denied = len(before) > 1 and before[-2].kind == "no"
-    between = [m for m in mentions if before[-2].end <= m.start < before[-1].start] if denied else []
-    # "no opacity suspicious for pneumonia" denies both; "no effusion, possible pneumonia" does not.
-    told = between and not sentence[between[-1].end : before[-1].start].strip() and _SUCH_AS.match(before[-1].text)
-    apart = bool(between) and not told
-    return "absent" if denied and not apart else "possible"
+    if len(before) < 2 or before[-2].kind != "no":
+        return "possible"
+    denied = [m for m in mentions if before[-2].end <= m.start < before[-1].start]
+    return "possible" if denied and not _adds_to(sentence, denied[-1], before[-1]) else "absent"
+
+
+def _adds_to(sentence: str, mention: _Place, cue: _Place) -> bool:
+    """Whether a doubt only says what the mention before it would mean.
+
+    "No opacity suspicious for pneumonia" denies both; "no effusion, possible pneumonia" does not.
+    """
+    gap = sentence[mention.end : cue.start].strip()
+    return gap in ("", "to", "that would") and bool(_SUCH_AS.match(cue.text))
+
+
+def _alternative(sentence: str, mention: _Place, mentions: Sequence[_Place]) -> bool:
+    """Whether a mention is the first of two readings: "pneumonia versus atelectasis"."""
+    following = min((m.start for m in mentions if m.start >= mention.end), default=len(sentence))
+    either = _EITHER.search(sentence, mention.end, following)
+    if not either:
+        return False
+    return not re.search(rf"[.,;]|{_VERB.pattern}", sentence[mention.end : either.start()])
 
 
 def _surroundings(sentence: str, mentions: Sequence[_Place], index: int, borders: Sequence[int]) -> tuple[int, int]:

@@ -73,12 +73,14 @@ WORDS: Mapping[str, tuple[str, ...]] = {  # where words overlap, the longest cou
         r"(?:pulmonary |interstitial |alveolar |lung )*o?edema|pulmonary congestion|kerley[- ]?b? lines|septal lines",
         r"(?:pulmonary |central )?(?:vascular|venous) (?:vascular )?congestion",
         r"cephali[sz]ation|(?:pulmonary )?vascular redistribution|peribronchial cuffing",
-        r"(?:volume|fluid) overload",
+        r"(?:volume|fluid) overload|congestion",
     ),
     "heart_failure": (r"(?:congestive )?(?:heart|cardiac) failure|congestive failure|chf",),
     "pneumonia": (r"(?:broncho)?pneumonias?|pneumonic (?:process|infiltrates?)|pneumonitis|infectio(?:n|us process)",),
     "tuberculosis": (r"tubercul(?:osis|ous \w+)|\btb\b",),
-    "atelectasis": (r"atelecta(?:sis|ses|tic (?:changes?|opacit(?:y|ies)))|lobar collapse|volume loss|collapsed lobe",),
+    "atelectasis": (
+        r"atelecta(?:sis|ses|tic (?:changes?|opacit(?:y|ies)))|(?:lobar|lobe) collapse|volume loss|collapsed lobe",
+    ),
     "bronchial_wall": (r"bronchiectasis|bronchiectatic changes?|bronchial wall thickening|bronchitis",),
     "pneumothorax": (r"(?:hydro|tension )?pneumothora(?:x|ces)|ptx|(?:lung|pulmonary) collapse",),
     "pleural_effusion": (
@@ -154,29 +156,39 @@ _LUNGS = frozenset(
 ) | frozenset(("edema", "pneumonia", "atelectasis", "malignancy"))
 _MIDDLE = frozenset(("mediastinal_widening", "hilar_enlargement", "mediastinal_shift", "lymphadenopathy"))
 _FINE = r"\b(?:normal|unremarkable|within normal|not enlarged)"
-NORMAL: tuple[tuple[str, frozenset[str]], ...] = (
-    (rf"{_HEART}[^.;]{{0,60}}{_FINE}|normal {_HEART}", frozenset(("cardiomegaly",))),
+NORMAL: tuple[tuple[str, str, frozenset[str]], ...] = (
+    ("heart", rf"{_HEART}[^.;]{{0,60}}{_FINE}|normal {_HEART}", frozenset(("cardiomegaly",))),
     (
+        "mediastinum",
         rf"(?:{_MEDIASTINUM}|hil(?:um|a|i|ar)\b|cardiomediastinal)[^.;]{{0,60}}{_FINE}|normal (?:cardio)?mediastin\w+",
         _MIDDLE | {"cardiomegaly", "tracheal_deviation", "aortic_enlargement"},
     ),
-    (r"lungs?\b[^.;]{0,60}\b(?:clear|unremarkable|normal)|clear lungs|clear bilaterally", _LUNGS),
     (
+        "vessels",
+        rf"(?:vascul\w+|vascular markings)[^.;]{{0,30}}{_FINE}|normal (?:pulmonary )?vascul\w+",
+        frozenset(("edema",)),
+    ),
+    ("trachea", r"trachea[^.;]{0,20}\b(?:midline|central|unremarkable)", frozenset(("tracheal_deviation",))),
+    ("lungs", r"lungs?\b[^.;]{0,60}\b(?:clear|unremarkable|normal)|clear lungs|clear bilaterally", _LUNGS),
+    (
+        "pleura",
         r"(?:costophrenic|sulci|pleura\w*|cp angles?)[^.;]{0,40}\b(?:sharp|clear|normal|unremarkable)"
         r"|sharp costophrenic",
         frozenset(("pleural_effusion", "costophrenic_blunting", "pleural_thickening", "pneumothorax")),
     ),
     (
+        "bones",
         r"(?:bones?|bony|osseous|skelet\w+|ribs?)\b[^.;]{0,50}\b(?:normal|unremarkable|intact|within normal)"
         r"|no (?:acute )?(?:osseous|bony) (?:abnormalit\w+|findings?|lesions?)",
         frozenset(("fracture", "scoliosis", "spondylosis")),
     ),
     (
+        "chest",
         r"no (?:acute|active)[^.;]{0,40}\b(?:process|disease|abnormalit\w+|findings?)|normal chest",
         _LUNGS | {"pleural_effusion", "pneumothorax", "cardiomegaly"},
     ),
 )
-"""Organs that are called normal, and the findings that this denies."""
+"""Organs, the words that call them normal, and the findings that this denies."""
 
 _SURE = r"(?:definite|convincing|radiographic|obvious|new|other|acute|significant)"
 _MUCH = r"(?:entirely |completely |definitely )?"

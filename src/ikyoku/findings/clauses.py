@@ -27,8 +27,8 @@ TIGHT = re.compile(
 """What may stand between two findings that share more than a predicate."""
 
 _ADVERBS = (
-    "(?:わずか|僅か|ごく|少量|軽度|中等量?度?|多量|大量|明らか|有意|やや|比較的|淡い?|小さな|小|一部|"
-    "特|著明|高度|散在性|多発性|なだらか|約|以前より|前回より|に|な|の|には|では|で|、| )*"
+    "(?:わずか|僅か|ごく|少量|軽度|中等量?度?|多量|大量|明らか|有意|やや|比較的|淡い?|小さな|小|一部|特|著明|高度|"
+    "散在性|多発性|なだらか|約|以前より|前回より|に|な|の|には|では|で|、| )*"
 )
 TOPIC = re.compile(f"(?:陰影|影|像)?(?:を|は|が|も| )、?{_ADVERBS}")
 """Behind a finding of which something is to be said."""
@@ -39,8 +39,8 @@ BARE = re.compile(
 """Between a place and a predicate that has no finding of its own."""
 
 _OWN = re.compile(
-    f"(?:{_ADVERBS})?(?:陰影|影|像|所見|が疑われる所見)?(?:類|など|等)?(?:は|を|が|も|、|の(?:所見|像|"
-    f"貯留|出現|存在)(?:は|を|が|も)?| )*{_ADVERBS}"
+    f"(?:{_ADVERBS})?(?:陰影|影|像|所見|が疑われる所見)?(?:類|など|等)?(?:は|を|が|も|、|"
+    f"の(?:所見|像|貯留|出現|存在)(?:は|を|が|も)?| )*{_ADVERBS}"
 )
 RECENT = 12
 """How many findings a predicate without one of its own takes up at most."""

@@ -30,9 +30,15 @@ from ikyoku.findings.types import Certainty, Change
 _PRESENT: Certainty = "present"
 _ABSENT: Certainty = "absent"
 _BESIDE = re.compile(
-    "(?:の|は|が|も|とも|、|いずれも|透過性|辺縁|輪郭|含気|形態|位置|大きさ|陰影|部|側|両側|左右|に|"
-    "ほぼ|概ね|おおむね|特に| |:)*"
+    "(?:の|は|が|も|とも|、|いずれも|透過性|辺縁|輪郭|含気|形態|位置|大きさ|陰影|部|側|両側|左右|に|ほぼ|概ね|"
+    "おおむね|特に| |:)*"
 )
+_TOPIC_OF = re.compile("(?:陰影|影)?(?:は|に関しては|については)、?")
+_IS_NOT_SAID = re.compile("と(?:は|まで)?(?:言|い)え")
+_BUT = re.compile("[^。]{0,12}が、?")
+_NEW = re.compile("新(?:たに?|規|出)[なの]?$")
+_OF_PART = re.compile("([一-鿿々ァ-ヺーA-Za-z]+)に(?:は|も)?、?$")
+_OF_FILM = re.compile("(?:胸部|心肺|胸腔内|胸郭内|写真|画像|検査|レントゲン|線|上|範囲|範囲内|全体|視野|今回|特)$")
 _AT_PLACE = re.compile("(?:傾向)?[がを]")
 _OF_CHANGE = re.compile("(?:傾向|所見|像)?(?:は|を|が|も|の)?(?:明らかに?は?|特に|認め)?")
 _ATTRIBUTE = re.compile(
@@ -88,7 +94,7 @@ def _affirmed(state: Reading, token: Token, cue: Cue, following: Token | None) -
 def _topics(state: Reading) -> None:
     """右下肺野の陰影は肺炎が疑われる: the topic is there, what is said of it is doubted."""
     for i in range(len(state.waiting) - 1, 0, -1):
-        if re.compile("(?:陰影|影)?(?:は|に関しては|については)、?").match(state.text, state.waiting[i - 1].end):
+        if _TOPIC_OF.match(state.text, state.waiting[i - 1].end):
             rest, state.waiting = state.waiting[i:], state.waiting[:i]
             here = state.here
             resolve(state, "present")
@@ -137,8 +143,8 @@ def _absent(state: Reading, token: Token, following: Token | None) -> None:
 
 
 def _normal(state: Reading, token: Token, role: Role) -> None:
-    sound = role == "sound"
-    if state.change == "new" or re.compile("と(?:は|まで)?(?:言|い)え").match(state.text, token.end):
+    sound, before = role == "sound", state.text[max(0, token.start - 12) : token.start]
+    if state.change == "new" or _IS_NOT_SAID.match(state.text, token.end):
         return  # no new lesion: what was there is not denied; 異常がないとは言えない
     here = state.here
     beside = _chain(state, token) if sound else state.structures
@@ -152,7 +158,7 @@ def _normal(state: Reading, token: Token, role: Role) -> None:
             state.done.append(Mention("opacity", here.start, here.end, here.spots, "absent"))
     elif _overruled(state, token):
         state.last[-1].certainty = "absent"
-    elif not sound and not state.waiting and state.aside < 0 and (here is None or not here.fresh):
+    elif not sound and not state.waiting and state.aside < 0 and (here is None or not here.fresh) and _whole(before):
         state.normal = state.normal or role == "normal"
         state.inactive = True
     if state.waiting and not sound and not beside:
@@ -165,6 +171,12 @@ def _normal(state: Reading, token: Token, role: Role) -> None:
     elif state.waiting:
         resolve(state, "present")
     leave(state)
+
+
+def _whole(before: str) -> bool:
+    """Whether 異常なし behind these words is of the whole film: not of a part (走行に異常なし), or of what is new."""
+    part = _OF_PART.search(before)
+    return not _NEW.search(before) and (part is None or bool(_OF_FILM.search(part[1])))
 
 
 def _chain(state: Reading, token: Token) -> list[Structure]:
@@ -186,7 +198,7 @@ def _overruled(state: Reading, token: Token) -> bool:
         last in state.done
         and last is not None
         and state.text.startswith("正常", token.start)
-        and re.compile("[^。]{0,12}が、?").fullmatch(state.text, last.end, token.start)
+        and _BUT.fullmatch(state.text, last.end, token.start)
     )
 
 

@@ -14,16 +14,16 @@ Kind = Literal["findings", "impression", "referral", ""]
 HEADINGS: dict[Kind, tuple[str, str]] = {
     "findings": ("(?:画像|読影|胸部X線|X線|胸部|主な|単純X線)?(?:の)?所見|FINDINGS?|レポート本文|本文", "what is seen"),
     "impression": (
-        "(?:画像|読影|放射線科?|X線|最終)?(?:の)?(?:診断|印象|結論|まとめ|総合(?:判定|評価|所見|診断)|"
-        "所見まとめ|診断名|要約|コメント)(?:・印象)?|IMPRESSIONS?|CONCLUSIONS?|ASSESSMENT",
+        "(?:画像|読影|放射線科?|X線|最終)?(?:の)?"
+        "(?:診断|印象|結論|まとめ|総合(?:判定|評価|所見|診断)|所見まとめ|診断名|要約|コメント)(?:・印象)?|"
+        "IMPRESSIONS?|CONCLUSIONS?|ASSESSMENT",
         "what it means",
     ),
     "referral": (
-        "(?:依頼|検査|撮影|紹介)(?:の)?(?:目的|内容|理由|事項|情報|部位|法|項目|日時?)|目的|臨床(?:診断|"
-        "情報|経過|所見|症状)?(?:名)?|主訴|現病歴|既往歴?|病歴|病名|適応|患者(?:情報|背景)?|年齢|性別"
-        "|比較(?:画像|対象)|手技|撮影(?:条件|体位)|モダリティ|検査名|HISTORY|INDICATIONS?|"
-        "CLINICAL (?:INFORMATION|HISTORY)|COMPARISON|TECHNIQUE|EXAMINATION|推奨|今後の方針|方針|"
-        "RECOMMENDATIONS?",
+        "(?:依頼|検査|撮影|紹介)(?:の)?(?:目的|内容|理由|事項|情報|部位|法|項目|日時?)|目的|"
+        "臨床(?:診断|情報|経過|所見|症状)?(?:名)?|主訴|現病歴|既往歴?|病歴|病名|適応|患者(?:情報|背景)?|年齢|性別|"
+        "比較(?:画像|対象)|手技|撮影(?:条件|体位)|モダリティ|検査名|HISTORY|INDICATIONS?|"
+        "CLINICAL (?:INFORMATION|HISTORY)|COMPARISON|TECHNIQUE|EXAMINATION|推奨|今後の方針|方針|RECOMMENDATIONS?",
         "why the film was taken, or what to do: it describes nothing that is seen",
     ),
 }
@@ -34,8 +34,8 @@ _CLOSE = "[\\]】>))#*=]"
 _HEADING = re.compile(
     rf"(?:^|(?<=[\n。 ]))(?P<open>{_OPEN}{{0,8}})(?:[0-9][.)] ?)?(?:"
     + "|".join(f"(?P<{kind}>{words})" for kind, (words, _) in HEADINGS.items())
-    + rf")(?P<tail>(?:/|・|および|及び)(?:所見|診断|"
-    rf"印象))? ?(?P<close>{_CLOSE}{{0,6}})(?P<colon> ?[::])?(?P<end>[ ]{{0,8}}(?=\n|$))?",
+    + rf")(?P<tail>(?:/|・|および|及び)(?:所見|診断|印象))? ?(?P<close>{_CLOSE}{{0,6}})"
+    r"(?P<colon> ?[::])?(?P<end>[ ]{0,8}(?=\n|$))?",
     re.IGNORECASE,
 )
 

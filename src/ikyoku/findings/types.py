@@ -51,8 +51,8 @@ class ReadReport:
     """A report as the labeler read it.
 
     `findings` stand in the order of the text. `normal` says that the report calls the whole film normal (異常なし),
-    also beside a finding, which it then contradicts. `compares` says that it speaks of a prior study. The sections are texts without their headings, "" where there is
-    none; a report without headings is all findings.
+    also where it has a finding, which it then contradicts. `compares` says that it speaks of a prior study. The
+    sections are texts without their headings, "" where there is none; a report without headings is all findings.
     """
 
     findings: tuple[Finding, ...]

@@ -98,11 +98,6 @@ def robust_window(values: npt.NDArray[np.generic], *, outside: npt.NDArray[np.bo
     return Window((low + high) / 2, max(high - low, 1e-6), "LINEAR_EXACT")
 
 
-def invert(pixels: Grey) -> Grey:
-    """Returns the negative: white for black."""
-    return np.asarray(255 - pixels, np.uint8)
-
-
 def to_uint8(unit: Floats) -> Grey:
     """Returns 0 to 1 as 0 to 255, rounded to the nearest."""
     return np.asarray(np.rint(unit * np.float32(255)), np.uint8)

@@ -138,7 +138,7 @@ def drafted(viewed: Viewed, completion: Completion, *, model: Mapping[str, Any])
     if completion.finish == "length":
         notes.append("文章が最大長に達したため、途中で切れている可能性があります")
     if text and not is_japanese(text):
-        notes.append("日本語の文章ではありません")
+        notes.append("日本語だけの文章ではありません")
     found = [
         {
             "name": each.name,
@@ -161,7 +161,7 @@ def drafted(viewed: Viewed, completion: Completion, *, model: Mapping[str, Any])
         "impression": impression,
         "found": found,
         "labels": labels(read),
-        "contradictions": [_clash(each) for each in contradictions(read, text=text)],
+        "contradictions": [_clash(each) for each in contradictions(read)],
         "images": [_image(each) for _, each in viewed.shown],
         "reply": completion.text,
         "finish": completion.finish,

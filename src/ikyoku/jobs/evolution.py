@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ikyoku.assembly.models import is_vision_language
 from ikyoku.assembly.plan import MergePlan, plan_merge, reparametrised
-from ikyoku.checkpoints import open_checkpoint
+from ikyoku.checkpoints import Checkpoint, open_checkpoint
 from ikyoku.datasets.radiographs import read_radiographs
 from ikyoku.datasets.splits import (
     Development,
@@ -141,16 +142,16 @@ def evolution(spec: EvolveSpec) -> Evolution:
     developments, tests, report_tests = _splits(spec)
     forms = [read_format(fitness.format) for fitness in spec.fitness]
     fitness = Fitness(developments, spec.fitness, forms, held_out=spec.search.held_out, seed=spec.search.seed)
-    finals = [final_items(test, exam, spec.fitness[0], forms[0]) for test, exam in zip(tests, spec.test, strict=True)]
-    like, form = next(
-        ((entry, form) for entry, form in zip(spec.fitness, forms, strict=True) if entry.reports),
-        (spec.fitness[0], forms[0]),
-    )
+    exam, reports = spec.asked_like(reports=False), spec.asked_like(reports=True)
+    finals = [
+        final_items(test, given, spec.fitness[exam], forms[exam]) for test, given in zip(tests, spec.test, strict=True)
+    ]
     report_finals = [
-        final_items(test, given, like, form) for test, given in zip(report_tests, spec.test_reports, strict=True)
+        final_items(test, given, spec.fitness[reports], forms[reports])
+        for test, given in zip(report_tests, spec.test_reports, strict=True)
     ]
     if empty := [test.name for test, items in zip(tests, finals, strict=True) if not items]:
-        raise SpecError(f"test: {', '.join(empty)} has no question of which the first fitness is defined.")
+        raise SpecError(f"test: {', '.join(empty)} has no question that can be asked as the fitness is.")
     parents = {parent.name: parent.reference for parent in spec.parents}
     method = method_of(RecipeSpec(merge_method=spec.method, models=(ParentSpec(model=spec.base),)))
     if method.needs_base and spec.base in parents.values():
@@ -163,7 +164,12 @@ def evolution(spec: EvolveSpec) -> Evolution:
         **spec.space.model_dump(),
     )
     recipe = _recipe(spec, method, parents, space, uniform(space))
+    sees = bool(report_tests) or any(entry.reports for entry in spec.fitness)
+    if sees and spec.into:  # before it is matched with models that it may not be like
+        _check_tower(open_checkpoint(model_reference(spec.into)[0]))
     merge = plan_merge(recipe, into=spec.into, seed=spec.search.seed)
+    if sees:
+        _check_tower(merge.parents[merge.into])
     return Evolution(
         spec,
         method,
@@ -177,6 +183,14 @@ def evolution(spec: EvolveSpec) -> Evolution:
         report_tests,
         tuple(report_finals),
     )
+
+
+def _check_tower(into: Checkpoint) -> None:
+    if not is_vision_language(into):
+        raise SpecError(
+            f"into: {into.name} has no vision tower, and radiographs are asked. Name the vision-language model whose "
+            "language model is to be replaced."
+        )
 
 
 def exams_of(spec: EvolveSpec) -> tuple[ExamSpec, ...]:

@@ -16,10 +16,11 @@ from ikyoku.jobs.evolution import Evolution, described, evolution, exams_of, rad
 from ikyoku.jobs.plan import read_by
 from ikyoku.jobs.report_finals import TEST as REPORT_TEST
 from ikyoku.jobs.report_finals import report_tests
-from ikyoku.jobs.rivals import adapters
+from ikyoku.jobs.rivals import adapters, check_rivals
 from ikyoku.jobs.searches import Search, carry_out, front, lines_of, opened, searches
 from ikyoku.jobs.systems import RECORD as EVALUATIONS
 from ikyoku.jobs.systems import Systems
+from ikyoku.models.vision import check_sight
 from ikyoku.pages import evolution_page
 from ikyoku.prompts import PROMPT_FORMATS
 from ikyoku.recipe import model_reference, recipe_yaml
@@ -56,6 +57,9 @@ def inputs(spec: EvolveSpec) -> dict[str, Path]:
             if Path(name).expanduser().is_file():  # of a folder the images that are asked are in its hash
                 found[name] = Path(name).expanduser()
     ready = evolution(spec)
+    if ready.sees:
+        check_sight(ready.into, trust_remote_code=spec.trust_remote_code)
+    check_rivals(ready)
     models = (model_reference(model.name) for model in ready.plan.parents)
     return found | {part: model_folder(part) for parts in models for part in parts if part}
 

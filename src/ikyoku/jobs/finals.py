@@ -164,7 +164,7 @@ def _test(
         "asked": len(items),
         "metric": measure.metric,
         "format": measure.form.name,
-        "shots": evolution.spec.fitness[0].shots,
+        "shots": evolution.spec.fitness[evolution.spec.asked_like(reports=False)].shots,
         "systems": [
             {
                 "system": key,

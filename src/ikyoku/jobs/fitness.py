@@ -159,7 +159,7 @@ class Fitness:
 def final_items(
     test: Test, given: ExamSpec | RadiographsSpec, like: FitnessSpec, form: PromptFormat
 ) -> tuple[Item, ...]:
-    """Returns the questions of a test split as the first fitness is asked, scored as right or wrong.
+    """Returns the questions of a test split as a fitness is asked, scored as right or wrong.
 
     Where that fitness generates, by the answer read out of the reply; else by the likeliest option. The longest prompt
     is first; the gate is off: whether replies are Japanese is counted beside it. Of radiographs the first metric is the
@@ -175,17 +175,26 @@ def final_items(
 
 
 def ask(
-    model: LocalModel, items: Sequence[Item], *, batch_size: int, max_new_tokens: int, start: int = 0
+    model: LocalModel, items: Sequence[Item], *, batch_size: int, max_new_tokens: int, done: Sequence[Judged] = ()
 ) -> Iterator[list[Judged]]:
-    """Yields the scores of items in order, a batch at a time, from item `start`, which begins a batch.
+    """Yields the scores of items in order, a batch at a time.
 
     A prompt that stands in several items, under several metrics, is answered once.
+
+    Args:
+        model: what is asked.
+        items: the questions and radiographs.
+        batch_size: items in a batch.
+        max_new_tokens: longest reply.
+        done: what was found of the first items before, whole batches of them: they are not asked again, and replies
+            among them not made again for a later metric.
 
     Raises:
         ModelError: a likelihood is not a number.
     """
-    replies: dict[tuple[Prompt, tuple[str, ...]], str] = {}
-    for first in range(start, len(items), batch_size):
+    known = zip(items, done, strict=False)
+    replies = {(i.prompt, i.measure.form.stop): j.text for i, j in known if j.text is not None}
+    for first in range(len(done), len(items), batch_size):
         batch = items[first : first + batch_size]
         found: dict[int, Judged] = {}
         for measure in dict.fromkeys(i.measure for i in batch):

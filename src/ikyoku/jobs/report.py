@@ -25,6 +25,7 @@ from ikyoku.jobs.drafts import (
 )
 from ikyoku.models.base import Model
 from ikyoku.models.checks import check_adapter, check_folder
+from ikyoku.models.vision import check_sight
 from ikyoku.pages import reports_page
 from ikyoku.prompts import PromptFormat, report_prompt
 from ikyoku.runs import Run, spec_hash
@@ -45,6 +46,7 @@ def inputs(spec: ReportSpec) -> dict[str, Path]:
     Images go by their study's id: the record of a run holds no name of a patient's file.
     """
     check_folder(spec.model.path)
+    check_sight(spec.model.path, trust_remote_code=spec.model.trust_remote_code)
     if spec.model.adapter:
         check_adapter(spec.model.adapter)
     read_format(spec.format)
@@ -107,7 +109,7 @@ def _drafts(
             if each.study.id in done:
                 continue
             if completion.finish == "too_long":
-                reason = "the pictures and the instruction do not fit the model's context; show it fewer views"
+                reason = "its pictures do not fit the model's context; show fewer views, or shorten the instruction"
                 records.append(refused(each.study, reason, model=author))
             else:
                 records.append(hand_over(spec, run, drafted(each, completion, model=author), each))

@@ -23,7 +23,9 @@ from ikyoku.specs import CandidateParentSpec
 
 TEST = (
     "permutation test of the winner against each other system on the same radiographs, two-sided, of every metric that "
-    "is compared; p_holm: with Holm's correction over all comparisons of all tests; intervals: bootstrap, 95 %"
+    "is compared; p_holm: with Holm's correction over all comparisons of all tests; intervals: bootstrap, 95 %; models "
+    "without eyes are asked in the place of the merged language model, behind the vision tower and the projector of "
+    "the model that candidates are written in"
 )
 COMPARED = ("rouge_l", "finding_f1", "dangerous", "japanese")
 """The metrics of which the winner is tested against the others."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ikyoku import jobs
+from ikyoku.errors import IkyokuError, SpecError
+from ikyoku.jobs import tune
 from ikyoku.jobs.evolution import Evolution
 from ikyoku.runs import Run
 from ikyoku.specs import ModelSpec, RivalSpec, TuneSpec
@@ -28,13 +30,27 @@ def adapters(evolution: Evolution, run: Run) -> dict[str, Path]:
     return found
 
 
+def check_rivals(evolution: Evolution) -> None:
+    """Refuses rivals that could not be tuned: they are made last, after the whole search.
+
+    The first samples of each are laid out as `ikyoku tune --dry-run` lays them out.
+
+    Raises:
+        SpecError: naming the rival, for what `ikyoku tune` refuses.
+    """
+    for place, rival in enumerate(evolution.spec.rivals):
+        try:
+            tune.dry_run(tuning(evolution, rival))
+        except IkyokuError as error:
+            raise SpecError(f"rivals.{place} ({rival.label}): {error}") from None
+
+
 def tuning(evolution: Evolution, rival: RivalSpec) -> TuneSpec:
     """Returns what `ikyoku tune` is asked for a rival: the prompt is that of the fitness."""
     spec = evolution.spec
-    like = next((fitness for fitness in spec.fitness if fitness.reports), spec.fitness[0])
-    number = next(n for n, one in enumerate(spec.rivals) if one == rival)
+    like = spec.fitness[spec.asked_like(reports=True)]
     return TuneSpec(
-        name=f"{spec.name}-rival-{number + 1}",
+        name=f"{spec.name}-rival-{spec.rivals.index(rival) + 1}",
         model=ModelSpec(path=evolution.into, dtype=spec.dtype, trust_remote_code=spec.trust_remote_code),
         data=rival.data,
         format=like.format,
@@ -42,6 +58,8 @@ def tuning(evolution: Evolution, rival: RivalSpec) -> TuneSpec:
         lora=rival.lora,
         learning_rate=rival.learning_rate,
         batch_size=rival.batch_size,
+        micro_batch_size=rival.micro_batch_size,
+        max_length=rival.max_length,
         steps=rival.steps,
         checkpoint_every=max(1, rival.steps // 10),
         seed=spec.search.seed,

@@ -18,7 +18,7 @@ from ikyoku.jobs.fitness import Item, Judged, ask, check_finite, warm_up
 from ikyoku.models.features import FeatureCache
 from ikyoku.models.loading import load_tokenizer, load_weights
 from ikyoku.models.local import LocalBase, LocalModel
-from ikyoku.models.vision import is_vision_model, open_vision_model, with_eyes
+from ikyoku.models.vision import is_vision_model, with_eyes
 from ikyoku.runs import Progress, Run
 from ikyoku.specs import EvolveSpec, RecipeSpec
 
@@ -60,7 +60,11 @@ class Systems:
         return self._live
 
     def release(self) -> None:
-        """Frees the live model and the parents."""
+        """Frees everything that is loaded: the live model with the parents, and a model of its own."""
+        self._alone = None
+        self._free_live()
+
+    def _free_live(self) -> None:
         import gc
 
         import torch
@@ -80,22 +84,14 @@ class Systems:
         """Returns how a model of its own is loaded; the live one is freed."""
 
         def load() -> LocalModel:
-            self.release()
-            if is_vision_model(path):
-                self._alone = None
-                return open_vision_model(
-                    path,
-                    name=Path(path).name,
-                    adapter=adapter,
-                    batch_size=self.spec.batch_size,
-                    features=self._features,
-                    **_options(self.spec),
-                )
+            self._free_live()
             if self._alone is None or self._alone.path != path:
                 self._alone = None
                 self._alone = LocalBase(path, **_options(self.spec))
-            model = self._alone.model(name=Path(path).name, adapter=adapter, batch_size=self.spec.batch_size)
-            warm_up(model, [*self.evolution.fitness.everything])
+            model = self._alone.model(
+                name=Path(path).name, adapter=adapter, batch_size=self.spec.batch_size, features=self._features
+            )
+            warm_up(model, self.evolution.fitness.everything)
             return model
 
         return load
@@ -116,7 +112,7 @@ class Systems:
         self.run.progress(label, len(done), len(items))
         asked, began, at = model(), time.monotonic(), len(done)
         for judged in ask(
-            asked, items, batch_size=self.spec.batch_size, max_new_tokens=self.spec.max_new_tokens, start=at
+            asked, items, batch_size=self.spec.batch_size, max_new_tokens=self.spec.max_new_tokens, done=[*done]
         ):
             now = time.monotonic()
             record = {

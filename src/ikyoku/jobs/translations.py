@@ -12,7 +12,7 @@ from typing import Any
 from ikyoku.datasets.base import write_jsonl
 from ikyoku.datasets.english_reports import seen_from
 from ikyoku.datasets.reviews import Review, ReviewRow, laid_out, mark_of, read_reviews, review_sheet
-from ikyoku.english_findings import covered_by_normal, read_english
+from ikyoku.english_findings import called_normal, read_english
 from ikyoku.errors import RunError
 from ikyoku.findings import FINDINGS, read_report
 from ikyoku.metrics.translation import FAULTS, Fault, translation_faults
@@ -44,7 +44,7 @@ def section_faults(source: str, translation: str, *, finish: str = "stop") -> tu
         english=read_english(source),
         japanese=read_report(translation),
         names={name: term.japanese for name, term in FINDINGS.items()},
-        covered=covered_by_normal(source),
+        normal=called_normal(source),
         finish=finish,
     )
 
@@ -59,13 +59,14 @@ def write_results(folder: Path) -> dict[str, Any]:
     write_jsonl(folder / "checks.jsonl", checks)
     rows = [ReviewRow(c["id"], _source(c), _translation(c), _told(c)) for c in checks]
     write_atomically(folder / "review.csv", review_sheet(rows))
-    return _finish(folder, checks, {})
+    return _finish(folder, checks, {}, {})
 
 
 def apply_reviews(folder: Path, sheet: Path) -> dict[str, Any]:
     """Lays a reviewer's sheet over a finished run: writes its pairs, scores and page anew, and keeps the decisions.
 
-    A report without verdict stays as the back-check left it.
+    A report without verdict stays as the back-check left it. Corrected texts are checked back too; what is found in
+    them is told and stands beside their pairs, and the reviewer's word still counts.
 
     Raises:
         DataError: the sheet is none of this run, with every fault of its rows.
@@ -79,12 +80,15 @@ def apply_reviews(folder: Path, sheet: Path) -> dict[str, Any]:
     marks = {mark_of(c["id"], _source(c), _translation(c)): c for c in checks}
     reviews = read_reviews(sheet, {mark: bool(c["impression"]["source"]) for mark, c in marks.items()})
     by_id = {marks[r.mark]["id"]: r for r in reviews}
+    sources = {c["id"]: c for c in checks}
+    corrected = {name: _corrected(sources[name], r) for name, r in by_id.items() if r.verdict == "corrected"}
     records = [
         {"id": name, "verdict": r.verdict, "findings": r.findings, "impression": r.impression, "comment": r.comment}
+        | ({"faults": _told(corrected[name])} if name in corrected else {})
         for name, r in by_id.items()
     ]
     write_jsonl(folder / "reviews.jsonl", records)
-    result = _finish(folder, checks, by_id)
+    result = _finish(folder, checks, by_id, corrected)
     return result | {"sheet": sha256_of(sheet)}
 
 
@@ -96,21 +100,34 @@ def _checks(folder: Path) -> list[dict[str, Any]]:
         check: dict[str, Any] = {key: report[key] for key in ("id", "images", "patient")}
         for section in _SECTIONS:
             record = made.get((report["id"], section))
-            source = report[section] if record else ""
             text, finish = (record["translation"], record["finish"]) if record else ("", "stop")
-            faults = section_faults(source, text, finish=finish) if record else ()
-            check[section] = {
-                "source": source,
-                "translation": text,
-                "faults": [{"kind": f.kind, "finding": f.finding, "text": str(f)} for f in faults],
-            }
+            check[section] = _checked(report[section] if record else "", text, finish)
         found.append(check)
     return found
 
 
-def _finish(folder: Path, checks: Sequence[Mapping[str, Any]], reviews: Mapping[str, Review]) -> dict[str, Any]:
+def _checked(source: str, text: str, finish: str = "stop") -> dict[str, Any]:
+    faults = section_faults(source, text, finish=finish) if source else ()
+    listed = [{"kind": f.kind, "finding": f.finding, "text": str(f)} for f in faults]
+    return {"source": source, "translation": text, "faults": listed}
+
+
+def _corrected(check: Mapping[str, Any], review: Review) -> dict[str, Any]:
+    """The check of a report with the reviewer's texts in place of the model's."""
+    texts = {"findings": review.findings, "impression": review.impression}
+    return dict(check) | {section: _checked(check[section]["source"], texts[section]) for section in _SECTIONS}
+
+
+def _finish(
+    folder: Path,
+    checks: Sequence[Mapping[str, Any]],
+    reviews: Mapping[str, Review],
+    corrected: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Writes pairs, scores and page; `corrected` holds the checks of the reviewer's own texts, by id."""
     spec = json.loads((folder / "translate.json").read_text(encoding="utf-8"))
-    pairs = [p for check in checks if (p := _pair(folder, check, reviews.get(check["id"]), spec["keep_faulty"]))]
+    final = [(corrected.get(c["id"], c), r.verdict if (r := reviews.get(c["id"])) else "") for c in checks]
+    pairs = [p for check, verdict in final if (p := _pair(folder, check, verdict, spec["keep_faulty"]))]
     write_atomically(folder / "pairs.jsonl", (json.dumps(p, ensure_ascii=False) + "\n" for p in pairs))
     kinds = Counter(kind for check in checks for kind in {f["kind"] for f in _faults(check)})
     result: dict[str, Any] = {
@@ -122,6 +139,7 @@ def _finish(folder: Path, checks: Sequence[Mapping[str, Any]], reviews: Mapping[
     if reviews:
         verdicts = Counter(r.verdict or "open" for r in reviews.values())
         result["reviewed"] = dict(verdicts)
+        result["corrections"] = {name: [f["kind"] for f in _faults(c)] for name, c in corrected.items()}
     write_atomically(folder / "scores.json", to_json(result))
     provenance = folder / "provenance.json"
     page = translation_page(
@@ -129,6 +147,8 @@ def _finish(folder: Path, checks: Sequence[Mapping[str, Any]], reviews: Mapping[
         result=result,
         kinds=FAULTS,
         checks=checks,
+        corrected=list(corrected.values()),
+        decided={name: review.verdict for name, review in reviews.items() if review.verdict},
         left_out=sorted({c["id"] for c in checks} - {p["id"] for p in pairs}),
         provenance=json.loads(provenance.read_text(encoding="utf-8")) if provenance.is_file() else {},
         spec_text=(folder / "spec.yaml").read_text(encoding="utf-8") if (folder / "spec.yaml").is_file() else "",
@@ -137,25 +157,21 @@ def _finish(folder: Path, checks: Sequence[Mapping[str, Any]], reviews: Mapping[
     return result
 
 
-def _pair(folder: Path, check: Mapping[str, Any], review: Review | None, keep_faulty: bool) -> dict[str, Any] | None:
+def _pair(folder: Path, check: Mapping[str, Any], verdict: str, keep_faulty: bool) -> dict[str, Any] | None:
     """A report as a pair, None where it is not to be used: rejected, or faulty and not looked at."""
-    verdict = review.verdict if review else ""
     faults = _faults(check)
     if verdict == "rejected" or not check["findings"]["translation"]:
         return None
     if not verdict and faults and not keep_faulty:
         return None
-    findings, impression = (check[s]["translation"] for s in _SECTIONS)
-    if review and verdict == "corrected":
-        findings, impression = review.findings, review.impression
     return {
         "id": check["id"],
         "images": [seen_from(Path(image), folder) for image in check["images"]],
-        "findings": findings,
-        "impression": impression,
+        "findings": check["findings"]["translation"],
+        "impression": check["impression"]["translation"],
         "patient": check["patient"],
         "checked": "reviewer" if verdict else "labeler",
-        **({"faults": [f["kind"] for f in faults]} if faults and not verdict else {}),
+        **({"faults": [f["kind"] for f in faults]} if faults and verdict != "accepted" else {}),
     }
 
 

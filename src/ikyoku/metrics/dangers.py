@@ -17,12 +17,10 @@ rules, each with its reason:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ikyoku.findings.reader import read_report
 from ikyoku.findings.types import Finding, ReadReport, Side
 from ikyoku.findings.vocabulary import FINDINGS
 
@@ -30,10 +28,6 @@ DangerKind = Literal["missed_pneumothorax", "side_swapped", "negation_inverted",
 Detail = Literal["silent", "denied", "normal", "affirmed", "sides", ""]
 
 Span = tuple[int, int]
-
-_SENTENCE = re.compile(r"[^。\n]+")
-_ALL_WELL = re.compile("異常|正常|問題|特記|著変|所見")  # what a sentence that calls the film normal has at least
-_OTHERS = re.compile("その他|他(?:に|の|は|で|、|部位|肺野)|ほか(?:に|の)|以外|除[いけき]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +91,8 @@ class DangerousError:
     reference: tuple[Span, ...] = ()
 
 
-def dangerous_errors(hypothesis: ReadReport, reference: ReadReport, *, text: str = "") -> tuple[DangerousError, ...]:
+def dangerous_errors(hypothesis: ReadReport, reference: ReadReport) -> tuple[DangerousError, ...]:
     """Returns the dangerous errors of a report: at most one a finding against the reference, and those inside itself.
-
-    Args:
-        hypothesis: What was read of the report.
-        reference: What was read of its reference.
-        text: The report itself; see `contradictions`.
 
     >>> seen, denied = (ReadReport((Finding("pneumothorax", c, "right"),)) for c in ("present", "absent"))
     >>> [(e.kind, e.finding, e.detail) for e in dangerous_errors(denied, seen)]
@@ -114,19 +103,15 @@ def dangerous_errors(hypothesis: ReadReport, reference: ReadReport, *, text: str
     if compares(hypothesis) and not compares(reference):
         places = _places(f for f in hypothesis.findings if f.change)
         found.append(DangerousError("invented_comparison", hypothesis=places))
-    return (*found, *contradictions(hypothesis, text=text))
+    return (*found, *contradictions(hypothesis))
 
 
-def contradictions(report: ReadReport, *, text: str = "") -> tuple[DangerousError, ...]:
+def contradictions(report: ReadReport) -> tuple[DangerousError, ...]:
     """Returns where a report contradicts itself; only what it says is present counts, not what may be.
 
     It affirms and denies one finding (also between 所見 and 診断), calls the film normal beside a finding that is no
-    device, or has a finding on one side in 所見 and on the other in 診断.
-
-    Args:
-        report: What was read of it.
-        text: The report itself: with it a denial "of others" (他に結節なし) is told from one that contradicts, and a
-            sentence like 異常なし is found beside findings, for which the labeler alone calls no report normal.
+    device, or has a finding on one side in 所見 and on the other in 診断. A denial of others (他に結節なし) contradicts
+    nothing.
 
     >>> both = ReadReport((Finding("nodule", "present", "left"), Finding("nodule", "absent")))
     >>> [(e.finding, e.side, e.detail) for e in contradictions(both)]
@@ -136,7 +121,7 @@ def contradictions(report: ReadReport, *, text: str = "") -> tuple[DangerousErro
     present = [f for f in report.findings if f.certainty == "present"]
     for name in dict.fromkeys(f.name for f in present):
         claims = [f for f in present if f.name == name]
-        denied = [(c, d) for c in claims for d in _denials(c, report) if not _of_others(d, text)]
+        denied = [(c, d) for c in claims for d in _denials(c, report) if not d.others]
         against = [(c, d) for c, d in denied if c.word in d.word or d.word in c.word]
         if against:
             found.append(_error("contradiction", "denied", against, inside=True))
@@ -145,7 +130,7 @@ def contradictions(report: ReadReport, *, text: str = "") -> tuple[DangerousErro
             places = _places(f for f in _claims(report, name) if f.section)
             found.append(DangerousError("contradiction", name, _side(sides[0] | sides[1]), "sides", places))
     abnormal = [f for f in present if _category(f.name) != "support_devices"]
-    if abnormal and _called_normal(report, text):
+    if report.normal:
         found += [
             DangerousError("contradiction", name, _side(_sides(these)), "normal", _places(these))
             for name in dict.fromkeys(f.name for f in abnormal)
@@ -157,18 +142,6 @@ def contradictions(report: ReadReport, *, text: str = "") -> tuple[DangerousErro
 def compares(report: ReadReport) -> bool:
     """Returns whether a report speaks of a prior study, or of a change since one."""
     return report.compares or any(f.change for f in report.findings)
-
-
-def affirmed_sides(report: ReadReport, name: str) -> frozenset[Side]:
-    """Returns the sides on which a report affirms a finding: right and left where it says both.
-
-    "" stands for a claim without a side; it says nothing new, and is left out, where another claim names one.
-
-    >>> report = ReadReport((Finding("nodule", "possible", "both"), Finding("nodule", "present")))
-    >>> sorted(affirmed_sides(report, "nodule"))
-    ['left', 'right']
-    """
-    return _sides(_claims(report, name))
 
 
 def _of_finding(name: str, hypothesis: ReadReport, reference: ReadReport) -> DangerousError | None:
@@ -229,18 +202,6 @@ def _denials(claim: Finding, report: ReadReport) -> list[Finding]:
     return found
 
 
-def _called_normal(report: ReadReport, text: str) -> bool:
-    """Whether the report, or a sentence that says nothing of "others", calls the whole film normal."""
-    candidates = (s for s in _SENTENCE.findall(text) if _ALL_WELL.search(s) and not _OTHERS.search(s))
-    return report.normal or any(read_report(sentence).normal for sentence in candidates)
-
-
-def _of_others(denial: Finding, text: str) -> bool:
-    """Whether the sentence, up to the word that is denied, excepts what was said before."""
-    before = text[: denial.start]
-    return bool(_OTHERS.search(before, max(before.rfind(end) for end in "。\n.") + 1))
-
-
 def _at_one_site(one: Finding, other: Finding) -> bool:
     """Whether what is said of the first, without a site of all of them, is said of the other's."""
     everywhere = not one.sites or "diffuse" in one.sites | other.sites
@@ -257,6 +218,7 @@ def _overlapping(claim: Finding, others: Iterable[Finding]) -> bool:
 
 
 def _sides(claims: Iterable[Finding]) -> frozenset[Side]:
+    """The sides of claims, right and left for both; "" stands for a claim without one, where none names a side."""
     sides = frozenset(side for f in claims for side in _each(f.side))
     return sides - {""} or sides
 

@@ -115,7 +115,7 @@ def scored_report(text: str, reference: Reference) -> ScoredReport:
     """
     tokens, cut = reference.words(fold(text)), reference.wakati(text)
     report, wanted = read_report(text), reference.report
-    dangers = dangerous_errors(report, wanted, text=text)
+    dangers = dangerous_errors(report, wanted)
     silent = clinical.speaks(wanted) and not clinical.speaks(report)
     study, study_reference = cut.split(), reference.cut.split()
     found = overlap.bleu(tokens, reference.word_ngrams)

@@ -6,6 +6,7 @@ Faults of form, not of content; a report with faults is still read and scored.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,7 +72,7 @@ def form_faults(text: str, report: ReadReport, *, least: int = LEAST, most: int 
     """
     length = sum(not sign.isspace() for sign in text)
     sentences = [part.strip() for part in _SENTENCE.findall(text)]
-    most_often = max((sentences.count(each) for each in {*sentences} - {""}), default=0)
+    most_often = max(Counter(filter(None, sentences)).values(), default=0)
     names = len(identifier_places(text))
     faults: dict[FaultKind, int] = {
         "no_findings": int(not report.findings_text.strip()),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from ikyoku.findings.types import Certainty, Finding, ReadReport
@@ -60,6 +61,7 @@ _KIN = (  # one English word, several Japanese ones, or the other way round: no 
     frozenset(("infiltrate", "consolidation")),
     frozenset(("atelectasis", "linear")),
     frozenset(("mass", "malignancy")),
+    frozenset(("nodule", "malignancy")),
     frozenset(("edema", "heart_failure")),
     frozenset(("calcification", "aortic_calcification")),
     frozenset(("calcification", "old_inflammation")),
@@ -74,9 +76,24 @@ _SIDE = {"right": "右", "left": "左", "both": "両側"}
 _SITE = {"upper": "上", "middle": "中", "lower": "下", "apex": "肺尖", "hilum": "肺門", "mediastinum": "縦隔"}
 _SITE |= {"costophrenic": "肋骨横隔膜角", "diffuse": "びまん性"}
 _CHANGE = {"new": "新出", "increased": "増悪", "decreased": "改善", "unchanged": "不変", "resolved": "消失"}
-_AGAINST = (frozenset(("increased", "decreased")), frozenset(("increased", "resolved")), frozenset(("new", "resolved")))
+_AGAINST: tuple[frozenset[str], ...] = (
+    frozenset(("increased", "decreased")),
+    frozenset(("increased", "resolved")),
+    frozenset(("new", "resolved")),
+)
 _AGAINST += (frozenset(("increased", "unchanged")), frozenset(("decreased", "unchanged")))
 
+_ORGANS = {  # what the reviewer reads, and a word that shows that something is said of it
+    "heart": ("心臓", "心"),
+    "mediastinum": ("縦隔・肺門", "縦隔|肺門|心"),
+    "vessels": ("肺血管影", "血管|うっ血|肺紋理"),
+    "trachea": ("気管", "気管"),
+    "lungs": ("肺野", "肺|異常陰影|清明|異常(?:所見)?(?:は|を)?(?:ない|な[くし]|認め)|正常"),
+    "pleura": ("胸膜", "胸膜|胸水|横隔膜角|横隔膜洞|C-?P"),
+    "bones": ("骨", "骨|椎|異常(?:所見)?(?:は|を)?(?:ない|な[くし]|認め)"),
+    "chest": ("急性病変", "急性|異常|活動性|病変|正常"),
+}
+_CONSISTENT = re.compile(r"(?:(?:consistent|compatible|in keeping) with|indicative of)[^.;]{0,60}$")
 _NUMBER = re.compile(r"(?<![\d.])\d+(?:\.\d+)?")
 _UNIT = re.compile(r"(\d+(?:\.\d+)?)(?=(?:\s*[x×]\s*\d+(?:\.\d+)?)*\s*-?\s*(cm|mm|センチ|ミリ))", re.IGNORECASE)
 _ITEM = re.compile(r"(?m)^\s*\(?\d+[.)、](?!\d)\s*")
@@ -113,7 +130,7 @@ def translation_faults(
     english: ReadReport,
     japanese: ReadReport,
     names: Mapping[str, str],
-    covered: frozenset[str] = frozenset(),
+    normal: Mapping[str, frozenset[str]] = MappingProxyType({}),
     finish: str = "stop",
 ) -> tuple[Fault, ...]:
     """Returns what is wrong, or may be, with the translation of one section; the gravest first.
@@ -124,7 +141,8 @@ def translation_faults(
         english: The source as its labeler read it.
         japanese: The translation as the Japanese labeler read it.
         names: What findings are called in Japanese, by name.
-        covered: Findings that the source denies by calling an organ normal: to say so in other words is no fault.
+        normal: Organs that the source calls normal, each with the findings so denied: to say so in other words is no
+            fault, to say nothing of it is one.
         finish: How the reply ended (`types.FinishReason`).
     """
     if not translation.strip():
@@ -132,7 +150,8 @@ def translation_faults(
     found = [Fault("cut")] if finish == "length" else []
     if not is_japanese(translation):
         return (*found, Fault("language"))
-    found += _finding_faults(source, translation, english, japanese, names, covered)
+    found += _finding_faults(source, translation, english, japanese, names, frozenset[str]().union(*normal.values()))
+    found += _normal_lost(normal, translation, japanese)
     found += [*_numbers(source, translation), *_marks(source, translation), *_english_left(translation)]
     ratio = len(translation.strip()) / max(len(source.strip()), 1)
     if len(source.strip()) >= _LONG_ENOUGH and not SHORTEST <= ratio <= LONGEST:
@@ -149,7 +168,7 @@ def _finding_faults(
     names: Mapping[str, str],
     covered: frozenset[str],
 ) -> Iterator[Fault]:
-    said, written = _by_name(english.findings), _by_name(japanese.findings)
+    said, written = _by_name(_in_words(english)), _by_name(_in_words(japanese))
     pairs = {name: _partner(name, written, said) for name in said}
     taken = {partner for partner in pairs.values() if partner}
     for name, partner in pairs.items():
@@ -170,6 +189,20 @@ def _finding_faults(
         yield Fault("negation" if name in covered else "added", f"{names.get(name, name)}{against}", name)
 
 
+def _agreed(findings: Iterable[Finding], source: str) -> bool:
+    """Whether a source calls something "consistent with" each: 矛盾しない, which is told as certain or in doubt."""
+    return all(_CONSISTENT.search(source[: f.start].lower()) for f in findings)
+
+
+def _normal_lost(normal: Mapping[str, frozenset[str]], translation: str, japanese: ReadReport) -> Iterator[Fault]:
+    """Organs that the source calls normal and of which the translation has no word, nor of what may be found there."""
+    written = {finding.name for finding in _in_words(japanese)}
+    for organ, names in normal.items():
+        word, words = _ORGANS[organ]
+        if not names & written and not re.search(words, translation):
+            yield Fault("missing", f"{word}（原文: 正常）")
+
+
 def _compared(
     name: str, word: str, ours: list[Finding], theirs: list[Finding], source: str, translation: str
 ) -> Iterator[Fault]:
@@ -181,7 +214,7 @@ def _compared(
         return
     if ("absent" in there) != ("absent" in here):
         yield Fault("missing" if "absent" in there else "added", f"{word}（{sides}）", name)
-    elif (there - {"absent"}) != (here - {"absent"}) and len(there) == len(here) == 1:
+    elif (there - {"absent"}) != (here - {"absent"}) and len(there) == len(here) == 1 and not _agreed(ours, source):
         yield Fault("certainty", f"{word}（{sides}）", name)
     if _sides_differ(ours, theirs, source, translation):
         yield Fault("side", f"{word}（{sides}）", name)
@@ -192,6 +225,12 @@ def _compared(
     changed, now = {f.change for f in ours if f.change}, {f.change for f in theirs if f.change}
     if len(changed) == len(now) == 1 and changed | now in _AGAINST:
         yield Fault("change", f"{word}（原文: {_CHANGE[min(changed)]} → 訳: {_CHANGE[min(now)]}）", name)
+
+
+def _in_words(report: ReadReport) -> Iterator[Finding]:
+    """What a report says in words: a heart's size that a labeler takes from the ratio is compared as a number."""
+    ratios = {(m.start, m.end) for m in report.measurements if m.name == "ctr"}
+    return (f for f in report.findings if (f.start, f.end) not in ratios)
 
 
 def _by_name(findings: Iterable[Finding]) -> dict[str, list[Finding]]:

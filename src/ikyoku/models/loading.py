@@ -71,14 +71,14 @@ def load_weights(path: str, *, dtype: str, quantization: str, trust_remote_code:
         options["device_map"] = {"": torch.cuda.current_device()}
     advice = "Load it with quantization: nf4, or take a smaller model."
     with quiet(), readable(path), in_gpu_memory(f"{path}: loading the model", advice):
-        model, info = _auto_class(path, config, trust_remote_code).from_pretrained(home(path), **options)
+        model, info = auto_class(path, config, trust_remote_code).from_pretrained(home(path), **options)
     info["mismatched_keys"] = {*info["mismatched_keys"], *_wrong_nf4(model)}
     check_loaded(path, info)
     keep_nf4_gradients(model)
     return model
 
 
-def _auto_class(path: str, config: Mapping[str, Any], trust_remote_code: bool) -> Any:
+def auto_class(path: str, config: Mapping[str, Any], trust_remote_code: bool) -> Any:
     """Returns transformers' class that opens a model: with its tower where it has one.
 
     Raises:

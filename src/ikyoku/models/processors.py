@@ -169,8 +169,14 @@ def open_processor(path: str, config: Any = None, *, trust_remote_code: bool) ->
             processor = images = None
         if images is None:
             processor = None
-            with readable(path):
+            try:
                 images = AutoImageProcessor.from_pretrained(home(path), **options)
+            except (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError):
+                raise ModelError(
+                    f"{path}: says nowhere how pictures are made ready for it: no processor_config.json or "
+                    "preprocessor_config.json with an image processor that can be read. Copy these files from the "
+                    "model that it was made of."
+                ) from None
     if processor is None:
         token = tokenizer.convert_ids_to_tokens(config.image_token_id)
         count = _counted_by(config, images, path)

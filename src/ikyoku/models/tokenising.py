@@ -119,7 +119,7 @@ def _instruction_example(sample: Instruction, form: PromptFormat, tokenizer: Any
 
 def _text_example(name: str, asked: str, answer: str, tokenizer: Any) -> Example:
     whole = prompt_ids(Prompt(text=asked + answer), tokenizer)
-    alone = tokenizer(answer, add_special_tokens=False)["input_ids"]
+    alone = tokenizer(answer, add_special_tokens=False, verbose=False)["input_ids"]
     return pair_example(name, prompt_ids(Prompt(text=asked), tokenizer), whole, alone, end=tokenizer.eos_token_id)
 
 

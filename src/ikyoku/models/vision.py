@@ -9,8 +9,9 @@ from typing import Any
 
 from ikyoku.errors import ModelError
 from ikyoku.models.chat import chat_ids, prompt_ids
+from ikyoku.models.checks import has_tower
 from ikyoku.models.features import FeatureCache, Features, Tower
-from ikyoku.models.loading import has_own_code, load_tokenizer, load_weights, read_config, with_adapter
+from ikyoku.models.loading import auto_class, has_own_code, load_tokenizer, load_weights, read_config, with_adapter
 from ikyoku.models.loading import is_vision_model as is_vision_model
 from ikyoku.models.local import LocalModel, Row
 from ikyoku.models.processors import PromptProcessor, Shown, open_processor
@@ -124,16 +125,30 @@ class VisionModel(LocalModel):
         return self.eyes.beside([seen for row in rows for seen in row.pictures], ids)
 
 
+def check_sight(path: str, *, trust_remote_code: bool) -> None:
+    """Refuses a model that could not be asked about pictures, before its weights are read.
+
+    Raises:
+        ModelError: it is a language model without a tower, needs Python code of its own that is not allowed, or its
+            processor's files are missing.
+    """
+    config = read_config(path)
+    if not has_tower(config):
+        raise ModelError(
+            f"{path}: a language model without a vision tower, so it sees no pictures. Name a vision-language model."
+        )
+    auto_class(path, config, trust_remote_code)
+    if not has_own_code(config):
+        open_processor(path, trust_remote_code=trust_remote_code)
+
+
 def load_vision_weights(path: str, *, dtype: str, quantization: str, trust_remote_code: bool) -> Any:
     """Returns the transformers model of a vision-language folder or a cached hub id; see `load_weights`.
 
     Raises:
-        ModelError: it is a language model without a tower, or cannot be loaded.
+        ModelError: it cannot be asked about pictures, see `check_sight`, or cannot be loaded.
     """
-    if not is_vision_model(path):
-        raise ModelError(
-            f"{path}: a language model without a vision tower, so it sees no pictures. Name a vision-language model."
-        )
+    check_sight(path, trust_remote_code=trust_remote_code)
     return load_weights(path, dtype=dtype, quantization=quantization, trust_remote_code=trust_remote_code)
 
 

@@ -41,6 +41,14 @@ _WORDS = (
         "mean over those alone.",
     ),
     (
+        "importance",
+        "重要度",
+        "The share of the fitness' variance that follows from one parameter by itself, by a random forest over the "
+        "candidates (fANOVA; Hutter, Hoos and Leyton-Brown 2014).",
+    ),
+)
+_OF_EXAMS = (
+    (
         "95 %",
         "信頼区間",
         "Wilson's interval of an accuracy, Bonett and Price's of a difference on the same questions.",
@@ -51,11 +59,14 @@ _WORDS = (
         "Exact McNemar test on the same questions, two-sided, with Holm's correction over all comparisons of all "
         "tests. Below 0.05 two systems are told apart.",
     ),
+)
+_OF_REPORTS = (
+    ("95 %, of reports", "読影の信頼区間", "Bootstrap over the radiographs."),
     (
-        "importance",
-        "重要度",
-        "The share of the fitness' variance that follows from one parameter by itself, by a random forest over the "
-        "candidates (fANOVA; Hutter, Hoos and Leyton-Brown 2014).",
+        "p (Holm), of reports",
+        "読影の補正p値",
+        "Permutation test on the same radiographs, two-sided, with Holm's correction over all comparisons of all "
+        "radiograph tests. Below 0.05 two systems are told apart.",
     ),
 )
 
@@ -88,7 +99,7 @@ def evolution_page(
         section("The search", "探索の経過", searched(scores, timings) + reasons(scores), anchor="search"),
         section("What each parent contributes", "各モデルの寄与", contributions(scores), anchor="parents"),
         section("The best recipe", "最良のレシピ", _recipe(scores), anchor="recipe"),
-        f'<div id="rest">{asked(scores, timings)}{_glossary()}{record(provenance, spec_text)}</div>',
+        f'<div id="rest">{asked(scores, timings)}{_glossary(scores)}{record(provenance, spec_text)}</div>',
     ]
     jumps = [("result", both("Result", "結果"))]
     jumps += [("test", both("Untouched test", "テスト"))] if scores["tests"] else []
@@ -238,6 +249,7 @@ def _recipe(scores: Mapping[str, Any]) -> str:
     )
 
 
-def _glossary() -> str:
-    items = "".join(f"<dt>{both(term, japanese)}</dt><dd>{escaped(text)}</dd>" for term, japanese, text in _WORDS)
+def _glossary(scores: Mapping[str, Any]) -> str:
+    words = _WORDS + (_OF_EXAMS if scores["tests"] else ()) + (_OF_REPORTS if scores.get("report_tests") else ())
+    items = "".join(f"<dt>{both(term, japanese)}</dt><dd>{escaped(text)}</dd>" for term, japanese, text in words)
     return details(both("What the words mean", "用語"), f"<dl>{items}</dl>")

@@ -20,6 +20,12 @@ _SHOWN = ("japanese", "rouge_l", "finding_f1", "dangerous")
 """The metrics of the table and of the plots."""
 
 
+_UNREAD = (
+    "Findings are read from Japanese alone. A reply in another language has none, so the few dangerous errors of a "
+    "system that does not write Japanese are no merit."
+)
+
+
 def reports_sentence(test: Found) -> str:
     """Returns what came out on one set of untouched radiographs, as a paragraph."""
     winner = next(one for one in test["systems"] if one["system"] == "winner")
@@ -68,16 +74,15 @@ def report_section(tests: Sequence[Found], note: str, pictures: Mapping[str, Seq
         about = f"{test['n']:,} radiographs, {test['format']}"
         parts.append(f'<h3>{escaped(test["name"])} <span class="quiet">{escaped(about)}</span></h3>')
         parts.append(_table(test))
-        plots = [card(METRICS[m].english, METRICS[m].japanese, _plot(test, m)) for m in _SHOWN[:3]]
+        plots = [_card(test, m) for m in _SHOWN[:3]]
         parts.append(cards(plots, "flow"))
         parts.append(_examples(test, pictures.get(test["name"], ())))
         parts.append(details(both("Dangerous errors by kind", "危険な誤りの内訳"), _dangers(test)))
         parts.append(details(both("Finding by finding", "所見ごとの成績"), _by_finding(test)))
         parts.append(details(both("All metrics", "すべての指標"), _all(test)))
-    rewards = [f"{METRICS[m].english} rewards {METRICS[m].rewards}." for m in _SHOWN]
-    return section(
-        "Untouched radiographs", "未使用画像での読影", f"{''.join(parts)}{listed([*rewards, note])}", anchor="reports"
-    )
+    rewards = [f"{METRICS[m].english}: it rewards {METRICS[m].rewards}." for m in _SHOWN]
+    told = listed([*rewards, _UNREAD, note])
+    return section("Untouched radiographs", "未使用画像での読影", f"{''.join(parts)}{told}", anchor="reports")
 
 
 def _cell(estimate: Found, *, digits: int = 3, best: bool = False) -> str:
@@ -113,6 +118,11 @@ def _difference(pair: Found | None, *, times: int = 1, digits: int = 3) -> str:
     value = pair["difference"] * times
     text = signed(value) if digits else f"{'+' if value > 0 else '−' if value < 0 else ''}{abs(value):.0f}"
     return f'<span class="{kind}">{text}</span><small>{escaped(p_text(holm_p(pair)))}</small>'
+
+
+def _card(test: Found, metric: str) -> str:
+    known = METRICS[metric]
+    return card(known.english, known.japanese if known.japanese != known.english else "", _plot(test, metric))
 
 
 def _plot(test: Found, metric: str) -> str:

@@ -37,11 +37,13 @@ _ORDER = ("present", "possible", "absent")
 def report_cards(drafts: Sequence[Record]) -> str:
     """Returns drafts as cards: thumbnail, 所見 and 診断, labels, contradictions; with their style, for any page.
 
+    Studies of which there is no draft stand behind the others.
+
     Args:
         drafts: records of drafts.jsonl. A record may hold beside them "thumbnail", a PNG as a data URI, and "page",
             the relative path of the study's page.
     """
-    cards = "".join(map(_card, drafts))
+    cards = "".join(map(_card, sorted(drafts, key=lambda draft: draft["state"] == "refused")))
     return f'<style>{style("reports.css")}</style><div class="r-list">{cards}</div>'
 
 

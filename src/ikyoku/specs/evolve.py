@@ -13,7 +13,7 @@ from ikyoku.errors import SpecError, together
 from ikyoku.specs.base import Flag, Integer, Label, Name, Number, Spec
 from ikyoku.specs.exams import ExamSpec
 from ikyoku.specs.formats import FormatName
-from ikyoku.specs.radiographs import RadiographsSpec
+from ikyoku.specs.radiographs import RadiographsSpec, ReportInstruction
 from ikyoku.specs.tune import LoraSpec
 
 EXAM_METRICS = ("extracted_accuracy", "exact_match", "gestalt", "likelihood", "probability")
@@ -91,7 +91,7 @@ class FitnessSpec(Spec):
     words, finding_f1 and label_f1 what the labeler reads in the reply and in the reference."""
     format: FormatName = "alpaca-ja"
     """Prompt format."""
-    instruction: str | None = None
+    instruction: ReportInstruction | None = None
     """What is asked beside a radiograph; by default ikyoku's own words."""
     shots: Literal[0, 1, 3] = 0
     """Answered questions before the asked one."""
@@ -138,7 +138,7 @@ class FitnessSpec(Spec):
 class RivalSpec(Spec):
     """The study's rival: the same vision-language model, tuned on pairs of radiographs and reports instead of merged.
 
-    It is a LoRA adapter, made by `ikyoku tune` inside the run, on the format of the first fitness.
+    It is a LoRA adapter, made by `ikyoku tune` inside the run, in the format that `test_reports` are asked in.
     """
 
     label: Label
@@ -149,6 +149,10 @@ class RivalSpec(Spec):
     """Optimizer steps."""
     batch_size: Integer = Field(default=8, ge=1)
     """Samples per optimizer step."""
+    micro_batch_size: Integer | None = Field(default=None, ge=1)
+    """Samples in memory at a time; must divide batch_size. All of them by default."""
+    max_length: Integer = Field(default=4096, ge=8)
+    """Longest sample in tokens, those of the picture among them; a longer one is refused by name."""
     learning_rate: Number = Field(default=2e-4, gt=0, lt=10)
     """Peak learning rate."""
     lora: LoraSpec = LoraSpec(rank=16, alpha=32, target_modules="all-linear")
@@ -197,9 +201,9 @@ class EvolveSpec(Spec):
     """What a candidate is judged by: development splits."""
     test: tuple[ExamSpec, ...] = ()
     """Untouched test splits, asked once at the end: of the best, the parents, the uniform merge, random search. They
-    are asked as the first fitness is."""
+    are asked as the first fitness that is an exam is, or as the first of all."""
     test_reports: tuple[RadiographsSpec, ...] = ()
-    """Untouched radiographs with their reports, asked at the end like `test`."""
+    """Untouched radiographs with their reports, asked at the end, as the first fitness with reports is."""
     rivals: tuple[RivalSpec, ...] = ()
     """Tunings of `into` to compare with."""
     search: SearchSpec = SearchSpec()
@@ -223,6 +227,11 @@ class EvolveSpec(Spec):
         """Names of what is maximised: every fitness by itself with nsga2, else their weighted mean."""
         several = self.search.sampler == "nsga2" and len(self.fitness) > 1
         return tuple(fitness.name for fitness in self.fitness) if several else ("fitness",)
+
+    def asked_like(self, *, reports: bool) -> int:
+        """The place of the fitness that a test is asked like: the first of its kind, or the first of all."""
+        kind = (place for place, fitness in enumerate(self.fitness) if bool(fitness.reports) == reports)
+        return next(kind, 0)
 
     def _bounds(self) -> Iterator[str]:
         for key, least, most in (("weight", None, None), ("density", 0.0, 1.0), ("scale", None, None)):
@@ -253,6 +262,8 @@ class EvolveSpec(Spec):
         ):
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 yield f"{key}: {', '.join(twice)} named twice. Give each a label of its own."
+        if self.rivals and not self.test_reports:
+            yield "rivals: are compared on test_reports, and there are none. Give some, or leave the rivals out."
         references = [parent.reference for parent in self.parents]
         if twice := sorted({name for name in references if references.count(name) > 1}):
             yield f"parents: {', '.join(twice)} stands twice. A larger weight does the same."

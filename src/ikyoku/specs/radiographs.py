@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ikyoku.specs.base import Integer, Label, Spec
+from ikyoku.types import IMAGE_MARK
+
+
+def _without_mark(text: str) -> str:
+    if IMAGE_MARK in text:
+        raise ValueError(f"{IMAGE_MARK} stands for the picture, and the format puts it in; leave it out")
+    return text
+
+
+ReportInstruction = Annotated[str, Field(min_length=1), AfterValidator(_without_mark)]
+"""What is asked beside a radiograph."""
 
 
 class RadiographsSpec(Spec):

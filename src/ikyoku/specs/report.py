@@ -10,6 +10,7 @@ from ikyoku.prompts import REPORT_INSTRUCTION
 from ikyoku.specs.base import Flag, Integer, Name, Spec
 from ikyoku.specs.formats import FormatName
 from ikyoku.specs.models import ModelSpec
+from ikyoku.specs.radiographs import ReportInstruction
 
 
 class ReportSpec(Spec):
@@ -25,7 +26,7 @@ class ReportSpec(Spec):
     """Files, folders of studies, or worklists (.csv, .tsv)."""
     format: FormatName = "chat"
     """How the model is asked: a name in the table, or a template file."""
-    instruction: str = Field(default=REPORT_INSTRUCTION, min_length=1)
+    instruction: ReportInstruction = REPORT_INSTRUCTION
     """What the model is told beside the X-ray."""
     views: Literal["frontal", "all"] = "frontal"
     """What of a study the model is shown: the first frontal view, or every view that can be read."""

@@ -10,6 +10,7 @@ from ikyoku.errors import SpecError, together
 from ikyoku.specs.base import Integer, Name, Number, Spec
 from ikyoku.specs.formats import FormatName
 from ikyoku.specs.models import ModelSpec
+from ikyoku.specs.radiographs import ReportInstruction
 
 
 class LoraSpec(Spec):
@@ -36,7 +37,7 @@ class TuneSpec(Spec):
     """Alpaca JSONL (instruction, input, output), chat JSONL (messages) or radiographs (JSONL: id, images, findings)."""
     format: FormatName = "alpaca-ja"
     """Layout of pairs, a name in the table or a template file; chat data have the model's own chat template."""
-    instruction: str | None = None
+    instruction: ReportInstruction | None = None
     """What is asked beside a radiograph; by default ikyoku's own words."""
     lora: LoraSpec = LoraSpec()
     """The adapter."""
