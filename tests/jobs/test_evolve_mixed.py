@@ -288,6 +288,16 @@ def test_a_rival_that_could_not_be_tuned_is_refused_before_the_search(
         spec(tiny_xray_lab, data, test_reports=[])
 
 
+def test_a_rival_that_brings_its_own_code_is_told_by_the_dry_run(
+    tiny_xray_lab: Path, data: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ikyoku.jobs.lessons.has_own_code", lambda _: True)
+    with pytest.raises(
+        SpecError, match=r"rivals\.0 \(pairs\): .*code of their own cannot be tuned here.*leave the rival"
+    ):
+        evolve.dry_run(spec(tiny_xray_lab, data))
+
+
 def test_a_rival_is_asked_as_it_was_tuned(tiny_xray_lab: Path, data: dict[str, Path]) -> None:
     ready = evolution(spec(tiny_xray_lab, data))
     made = tuning(ready, ready.spec.rivals[0])

@@ -79,7 +79,8 @@ def test_a_negation_is_an_error_for_every_clinical_metric(one: str, other: str) 
     assert (found.scores["finding_f1"], found.scores["label_f1"]) == (0, 0)
     assert [(e.kind, e.finding) for e in found.dangers] == [("negation_inverted", "pleural_effusion")]
     figures = summarised([found], key="a")
-    assert figures["findings"]["micro"]["f1"] == figures["labels"]["micro"]["f1"] == 0
+    for table in ("findings", "findings_by_name", "labels", "top_five"):
+        assert (figures[table]["micro"]["f1"], figures[table]["macro"]["value"]) == (0, 0), table
     assert figures["polarity"]["value"] == 0
     assert figures["dangerous"]["negation_inverted"]["value"] == 100
     assert found.scores["rouge_l"] > 0.6, "words hardly tell"

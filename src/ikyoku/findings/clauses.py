@@ -101,7 +101,7 @@ class Reading:
     seen_before: bool = False
     doubt: bool = False
     normal: bool = False
-    inactive: bool = False
+    inactive: bool = False  # no active disease: normal where the report has no finding
     aside: int = -1  # where the words stand that leave out what went before: 他に
     added: Here | None = None  # the place that was added last to what waits
     used: int = 0  # what stands before it has been read

@@ -18,7 +18,11 @@ Role = Literal["absent", "possible", "present", "normal", "inactive", "sound", "
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """Words with one role, and why they have it. `change` is set for the role "change" alone."""
+    """Words with one role, and why they have it. `change` is set for the role "change" alone.
+
+    "normal" is said of the film or of a structure, "inactive" of the film where it has no finding, "sound" of the
+    structure beside it. "aside" leaves out what went before, "prior" is of an earlier film, "unjudged" claims nothing.
+    """
 
     role: Role
     words: str

@@ -56,12 +56,18 @@ def inputs(spec: EvolveSpec) -> dict[str, Path]:
                 raise DataError(f"{name}: no such file or folder.")
             if Path(name).expanduser().is_file():  # of a folder the images that are asked are in its hash
                 found[name] = Path(name).expanduser()
+    ready = _checked(spec)
+    models = (model_reference(model.name) for model in ready.plan.parents)
+    return found | {part: model_folder(part) for parts in models for part in parts if part}
+
+
+def _checked(spec: EvolveSpec) -> Evolution:
+    """A search, ready to begin, after what is needed last was looked at too: its eyes, and what rivals are made of."""
     ready = evolution(spec)
     if ready.sees:
         check_sight(ready.into, trust_remote_code=spec.trust_remote_code)
     check_rivals(ready)
-    models = (model_reference(model.name) for model in ready.plan.parents)
-    return found | {part: model_folder(part) for parts in models for part in parts if part}
+    return ready
 
 
 def evolve(spec: EvolveSpec, run: Run) -> dict[str, Any]:
@@ -272,7 +278,7 @@ def _timings(run: Run) -> dict[str, Any]:
 
 def dry_run(spec: EvolveSpec) -> str:
     """Returns what a spec would search, on what, and the first prompt verbatim; nothing is loaded or written."""
-    ready = evolution(spec)
+    ready = _checked(spec)
     return "\n".join([*_told(ready), "", shown(ready.fitness.measures[0].form, ready.fitness.search)])
 
 

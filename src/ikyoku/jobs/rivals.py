@@ -40,9 +40,11 @@ def check_rivals(evolution: Evolution) -> None:
     """
     for place, rival in enumerate(evolution.spec.rivals):
         try:
-            tune.dry_run(tuning(evolution, rival))
+            asked = tuning(evolution, rival)
+            tune.inputs(asked)
+            tune.dry_run(asked)
         except IkyokuError as error:
-            raise SpecError(f"rivals.{place} ({rival.label}): {error}") from None
+            raise SpecError(f"rivals.{place} ({rival.label}): {error} Or leave the rival out.") from None
 
 
 def tuning(evolution: Evolution, rival: RivalSpec) -> TuneSpec:

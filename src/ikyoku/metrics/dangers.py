@@ -11,6 +11,7 @@ rules, each with its reason:
   half of it makes of the reference.
 - Findings of different names are not set against each other: "浸潤影なし" does not deny a nodule. Inside one report
   neither are different words of one name, where the difference may be meant: "肺癌を疑う。転移なし".
+- A denial of others (他に結節なし) contradicts no finding of its report, but denies one that only the reference has.
 - A report that calls the whole film normal (異常なし) and mentions no finding has missed them, which the finding F1
   tells; only a pneumothorax missed so is dangerous by these rules.
 """
@@ -25,7 +26,7 @@ from ikyoku.findings.types import Finding, ReadReport, Side
 from ikyoku.findings.vocabulary import FINDINGS
 
 DangerKind = Literal["missed_pneumothorax", "side_swapped", "negation_inverted", "invented_comparison", "contradiction"]
-Detail = Literal["silent", "denied", "normal", "affirmed", "sides", ""]
+How = Literal["silent", "denied", "normal", "affirmed", "sides", ""]
 
 Span = tuple[int, int]
 
@@ -64,7 +65,7 @@ DANGERS: dict[DangerKind, Danger] = {
 }
 """The kinds in the order in which they are tried."""
 
-DETAILS: dict[Detail, Danger] = {
+DETAILS: dict[How, Danger] = {
     "silent": Danger("記載なし", "not mentioned"),
     "denied": Danger("否定している", "denied"),
     "normal": Danger("異常なしとしている", "called normal"),
@@ -86,7 +87,7 @@ class DangerousError:
     kind: DangerKind
     finding: str = ""
     side: Side = ""
-    detail: Detail = ""
+    detail: How = ""
     hypothesis: tuple[Span, ...] = ()
     reference: tuple[Span, ...] = ()
 
@@ -151,11 +152,11 @@ def _of_finding(name: str, hypothesis: ReadReport, reference: ReadReport) -> Dan
     places = _places(ours), _places(theirs)
     if _category(name) == "pneumothorax" and wanted and (missed := _missed(wanted, found)):
         denials = [f for f in hypothesis.findings if f.name == name and f.certainty == "absent"]
-        how: Detail = "denied" if denials else "normal" if hypothesis.normal else "silent"
+        how: How = "denied" if denials else "normal" if hypothesis.normal else "silent"
         return DangerousError("missed_pneumothorax", name, _side(missed), how, _places(denials), places[1])
     if _opposite(wanted, found):
         return DangerousError("side_swapped", name, _side(found), "", *places)
-    inverted: Detail = "denied"
+    inverted: How = "denied"
     against = [(c, d) for c in theirs if not _overlapping(c, ours) for d in _denials(c, hypothesis)]
     if not against:
         inverted = "affirmed"
@@ -177,7 +178,7 @@ def _opposite(one: frozenset[Side], other: frozenset[Side]) -> bool:
 
 
 def _error(
-    kind: DangerKind, detail: Detail, against: Sequence[tuple[Finding, Finding]], *, inside: bool = False
+    kind: DangerKind, detail: How, against: Sequence[tuple[Finding, Finding]], *, inside: bool = False
 ) -> DangerousError:
     """The error of claims and the denials that they meet; the side is where both speak."""
     claims, denials = _places(c for c, _ in against), _places(d for _, d in against)
