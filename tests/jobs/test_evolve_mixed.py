@@ -207,6 +207,25 @@ def test_an_exam_is_searched_with_a_seeing_model_and_radiographs_are_tested(
     assert found["report_tests"] == [] and len(found["tests"][0]["systems"]) == 5
 
 
+def test_the_parents_are_read_once(
+    tiny_xray_lab: Path, data: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model with eyes is asked first, and nothing of its own is loaded between those that need the parents."""
+    made: list[Live] = []
+
+    class Counted(Live):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            made.append(self)
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr("ikyoku.jobs.systems.Live", Counted)
+    search = {"trials": 1, "finalists": 1, "held_out": 0, "random_baseline": False}
+    done = ikyoku.evolve(spec(tiny_xray_lab, data, rivals=[], test=[], search=search), root=tmp_path)
+    assert len(made) == 1
+    who = list(dict.fromkeys(record["who"] for record in read_records(done.folder / "evaluations.jsonl")))
+    assert who[:4] == ["parent vlm-en", "base", "parent base", "uniform"]
+
+
 @pytest.mark.parametrize(
     "method",
     [

@@ -214,6 +214,8 @@ def test_a_denial_of_others_contradicts_nothing(others: str) -> None:
     assert contradictions(one) == dangerous_errors(one, one) == ()
     whole = ReadReport(tuple(replace(f, others=False) for f in one.findings))
     assert len(contradictions(whole)) == 1
+    elsewhere = read_report("左上肺野に結節あり。右下肺野に結節あり。")
+    assert [(e.kind, e.side) for e in dangerous_errors(one, elsewhere)] == [("negation_inverted", "right")]
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,8 @@ def evolve(spec: EvolveSpec, run: Run) -> dict[str, Any]:
     tested = finals.tests(ready, systems, model=model, random=random) if ready.tests else []
     written: list[dict[str, Any]] = []
     if ready.report_tests:
-        systems.release()
+        if spec.rivals:  # what trains them needs the room
+            systems.release()
         rivals = adapters(ready, run)
         written = report_tests(ready, systems, model=model, random=random, rivals=rivals)
     scores = {

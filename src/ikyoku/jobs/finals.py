@@ -39,16 +39,20 @@ def baselines(evolution: Evolution, systems: Systems) -> list[dict[str, Any]]:
     asked = [(BASE, BASE, by_itself(evolution, systems, None))]
     asked += [(parent_key(p.name), p.name, by_itself(evolution, systems, p)) for p in spec.parents]
     alone = [(key, label, way) for key, label, way in asked if way is not None]
-    found = [{"system": key, "label": label} | _on_development(evolution, systems, key, m) for key, label, m in alone]
+    seeing = {parent_key(p.name) for p in spec.parents if evolution.sees and p.reference == evolution.into}
+    scored: dict[str, dict[str, Any]] = {}
+    for key, _, way in sorted(alone, key=lambda one: one[0] not in seeing):  # the others may need the live model,
+        scored[key] = _on_development(evolution, systems, key, way)  # which then stays for the search
+    found = [{"system": key, "label": label} | scored[key] for key, label, _ in alone]
     merged = systems.of_recipe(evolution.recipe(uniform(evolution.space)))
     try:
-        scored = _on_development(evolution, systems, UNIFORM, merged)
+        even = _on_development(evolution, systems, UNIFORM, merged)
     except ModelError as error:
         raise ModelError(
             "the uniform merge, or what of it the bounds allow, cannot be asked. Narrow the bounds of the space. "
             f"What was found: {error}"
         ) from None
-    return [*found, {"system": UNIFORM, "label": "uniform merge"} | scored]
+    return [*found, {"system": UNIFORM, "label": "uniform merge"} | even]
 
 
 def by_itself(

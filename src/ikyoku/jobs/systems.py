@@ -55,22 +55,18 @@ class Systems:
     def live(self) -> Live:
         """The live model with the parents beside it, loaded at its first use."""
         if self._live is None:
-            self._alone = None
+            self.release()
             self._live = Live(self.evolution, self._features, progress=self.run.progress)
         return self._live
 
     def release(self) -> None:
-        """Frees everything that is loaded: the live model with the parents, and a model of its own."""
-        self._alone = None
-        self._free_live()
-
-    def _free_live(self) -> None:
+        """Frees what is loaded: the live model with the parents, or a model of its own."""
         import gc
 
         import torch
 
-        if self._live is not None:
-            self._live = None
+        if self._live is not None or self._alone is not None:
+            self._live = self._alone = None
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
@@ -84,9 +80,8 @@ class Systems:
         """Returns how a model of its own is loaded; the live one is freed."""
 
         def load() -> LocalModel:
-            self._free_live()
             if self._alone is None or self._alone.path != path:
-                self._alone = None
+                self.release()
                 self._alone = LocalBase(path, **_options(self.spec))
             model = self._alone.model(
                 name=Path(path).name, adapter=adapter, batch_size=self.spec.batch_size, features=self._features

@@ -95,7 +95,10 @@ def _table(test: Found) -> str:
     heads = ["Japanese 日本語", "ROUGE-L 一致", "winner − it 差", "finding F1 所見", "winner − it 差"]
     heads += ["finding F1, pooled 全体", "dangerous errors in 100 危険な誤り", "winner − it 差"]
     pairs = {(pair["b"], pair["metric"]): pair for pair in test["pairs"]}
-    best = {m: max(one["metrics"][m]["value"] for one in test["systems"]) for m in ("rouge_l", "finding_f1")}
+    best = {}
+    for metric in ("rouge_l", "finding_f1"):
+        values = {one["metrics"][metric]["value"] for one in test["systems"]}
+        best[metric] = max(values) if len(values) > 1 else None  # where all are alike none is the best
     lines = []
     for one in test["systems"]:
         key, metrics = one["system"], one["metrics"]
