@@ -74,3 +74,10 @@ def test_an_evolution_on_pocket_parents_ends_with_a_table(tmp_path: Path, tiny_c
     compared = {"winner", "random", "uniform", "base", "parent general-ja", "parent medical-ja", "parent medical-en"}
     assert set(figures["test"]) == compared
     assert all(found["n"] == 28 for found in figures["test"].values())
+
+
+def test_a_search_on_images_is_faster_and_writes_the_same(tiny_xray_lab: Path) -> None:
+    figures = _figures("bench_evolve.py", tiny_xray_lab)
+    assert set(figures["differing_replies"].values()) == {0}
+    assert (figures["images"], figures["candidates"], figures["timed"]) == (50, 6, 2)
+    assert len(figures["ratios"]) == 3

@@ -113,11 +113,11 @@ def demo(spec: DemoSpec, **options: Any) -> Finished:
     return _start(spec, options)
 
 
-def score(run: Path) -> dict[str, Any]:
-    """Computes the scores of an evaluation anew from its saved replies."""
+def score(run: Path, **options: Any) -> dict[str, Any]:
+    """Computes the scores of a run anew from its saved replies; options as in `ikyoku.jobs.score_reports`."""
     from ikyoku.jobs.score import score as job
 
-    return job(run)
+    return job(run, **options)
 
 
 def compare(a: Path, b: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ikyoku import console
 from ikyoku.cli_data import app as data_app
 from ikyoku.console import check_file, go_offline, progress_bars, read_spec, start, table, tell
 from ikyoku.errors import IkyokuError, RunError, SpecError
@@ -275,14 +276,16 @@ def report(
 
 @app.command()
 def score(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished evaluate run.", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="Folder of a finished evaluate or evolve run.", show_default=False)],
+    bertscore: console.Encoder = None,
+    layer: console.Layer = None,
+    judge: console.Judge = None,
+    served: console.Served = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compute the scores of an evaluation anew from its saved replies; needs no model."""
-    from ikyoku.jobs.score import score as job
-
-    scores = job(run)
-    typer.echo(json.dumps(scores, ensure_ascii=False) if as_json else table(run))
+    """Compute scores anew from saved replies, without a model; for an evolve run's reports other metrics too."""
+    found = console.scored(run, bertscore, layer, judge, served)
+    typer.echo(json.dumps(found, ensure_ascii=False) if as_json else console.scored_text(run, found))
 
 
 @app.command()

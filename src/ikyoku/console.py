@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -66,6 +66,42 @@ def tell(done: Finished, as_json: bool, text: str) -> None:
     typer.echo(text)
     again = " (finished before; --new runs it again)" if done.before else ""
     typer.echo(f"\nrun: {done.folder}{again}\npage: {done.folder / 'summary.html'}")
+
+
+Encoder = Annotated[
+    str | None, typer.Option("--bertscore", help="Folder of an encoder: adds BERTScore.", show_default=False)
+]
+Layer = Annotated[
+    int | None, typer.Option("--layer", min=1, help="Layer of it; by default three quarters up.", show_default=False)
+]
+Judge = Annotated[
+    str | None, typer.Option("--judge", help="Model folder or server: adds its counts of errors.", show_default=False)
+]
+Served = Annotated[str | None, typer.Option("--served", help="The judge's name on that server.", show_default=False)]
+
+
+def scored(run: Path, bertscore: str | None, layer: int | None, judge: str | None, served: str | None) -> Any:
+    """Returns the scores of a run, computed anew, under a progress bar."""
+    from ikyoku.jobs.score import score
+    from ikyoku.specfile import parse
+    from ikyoku.specs import ModelSpec
+
+    if layer is not None and not bertscore:
+        raise SpecError("--layer: goes with --bertscore.")
+    server = bool(judge) and str(judge).startswith(("http://", "https://"))
+    if bool(served) != server:
+        raise SpecError("--served: goes with --judge and a server's address, such as http://localhost:8000/v1.")
+    told = {"path": judge} | ({"endpoint": {"served": served}} if served else {})
+    asked = parse(ModelSpec, told, source="--judge") if judge else None
+    with progress_bars() as progress:
+        return score(run, bertscore=bertscore, layer=layer, judge=asked, progress=progress)
+
+
+def scored_text(run: Path, scores: Mapping[str, Any]) -> str:
+    """Returns the table of what `scored` gave."""
+    from ikyoku.tables import report_scores_text
+
+    return report_scores_text(scores) if "report_tests" in scores else table(run)
 
 
 def table(folder: Path) -> str:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from ikyoku.errors import IkyokuError, RunError
 from ikyoku.provenance import Fingerprint, a_start, digest, facts, fingerprints, hub_commits, sha256_of
@@ -35,6 +35,7 @@ __all__ = [
     "Progress",
     "Run",
     "State",
+    "open_finished",
     "open_run",
     "read_records",
     "sha256_of",
@@ -243,12 +244,7 @@ def open_run(
             f"{root}: no run folder can be made here: {error.strerror}. Name another folder with --runs."
         ) from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(
-                f"{folder}: another process is working in this run. Wait for it, stop it, or use --new."
-            ) from None
+        _take(lock, folder, "Wait for it, stop it, or use --new.")
         run = Run(folder, verb, _read_status(folder).get("state", "new"), progress, spec)
         record = _read_object(folder / "provenance.json")
         try:
@@ -280,6 +276,34 @@ def open_run(
             raise named from error
         finally:
             run._close()
+
+
+@contextmanager
+def open_finished(folder: Path, *, progress: Progress = silent) -> Iterator[Run]:
+    """Opens a finished run under its lock, to lay records beside those of its job; its status and record stay.
+
+    Raises:
+        RunError: the run is not done, another process works in it, or its folder cannot be written in.
+    """
+    state = _read_status(folder).get("state", "new")
+    if state != "done":
+        raise RunError(f"{folder}: this run is {state}, not done. Give its own command again to finish it.")
+    with _writing(folder):
+        lock = (folder / ".lock").open("a")
+    with lock:
+        _take(lock, folder, "Wait for it, or stop it.")
+        run = Run(folder, "", "done", progress)
+        try:
+            yield run
+        finally:
+            run._close()
+
+
+def _take(lock: TextIO, folder: Path, advice: str) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunError(f"{folder}: another process is working in this run. {advice}") from None
 
 
 def _record(folder: Path, record: Mapping[str, Any], spec: Mapping[str, Any], *starts: Mapping[str, Any]) -> None:

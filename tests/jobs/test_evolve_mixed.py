@@ -285,6 +285,16 @@ def test_what_cannot_see_is_refused_before_anything_is_loaded(
     assert told.startswith(f"{bare}: says nowhere how pictures are made ready for it") and "huggingface.co" not in told
 
 
+def test_a_model_that_has_no_room_for_a_reply_is_refused(
+    tiny_xray_lab: Path, data: dict[str, Path], tmp_path: Path
+) -> None:
+    """Else every reply would be empty, and every score nothing."""
+    asked = "所見を書いてください。" * 2000
+    long = [{"reports": {"path": str(data["mine"])}, "format": "vicuna", "instruction": asked}]
+    told = refused(lambda: spec(tiny_xray_lab, data, fitness=long, rivals=[]), tmp_path)
+    assert re.search(r"vlm-en: reads \d+ tokens, and a picture with its instruction takes \d+: no room is left", told)
+
+
 def test_a_rival_that_could_not_be_tuned_is_refused_before_the_search(
     tiny_xray_lab: Path, data: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -221,7 +221,7 @@ def _splits(spec: EvolveSpec) -> tuple[tuple[Development, ...], tuple[Test, ...]
     exams = [read([f.exam for f in spec.fitness if f.exam], _given), read(spec.test, _given)]
     training = [RadiographsSpec(path=rival.data) for rival in spec.rivals]
     reports = [
-        read(given, lambda one: _given_reports(one, seed))
+        read(given, lambda one: given_reports(one, seed))
         for given in ([f.reports for f in spec.fitness if f.reports], spec.test_reports, training)
     ]
     if faults:
@@ -232,7 +232,8 @@ def _splits(spec: EvolveSpec) -> tuple[tuple[Development, ...], tuple[Test, ...]
     return developments, tests, report_tests
 
 
-def _given_reports(given: RadiographsSpec, seed: int) -> GivenReports:
+def given_reports(given: RadiographsSpec, seed: int) -> GivenReports:
+    """Returns radiographs as a spec names them, read and drawn by the seed; every image is hashed."""
     path = Path(given.path).expanduser()
     translations = Path(given.translations).expanduser() if given.translations else None
     held = read_radiographs(path, layout=given.layout, translations=translations)

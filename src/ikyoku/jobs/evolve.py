@@ -65,7 +65,9 @@ def _checked(spec: EvolveSpec) -> Evolution:
     """A search, ready to begin, after what is needed last was looked at too: its eyes, and what rivals are made of."""
     ready = evolution(spec)
     if ready.sees:
-        check_sight(ready.into, trust_remote_code=spec.trust_remote_code)
+        groups = (ready.fitness.everything, *ready.report_finals)
+        first = [next((i.prompt for i in items if i.measure.reports), None) for items in groups]
+        check_sight(ready.into, trust_remote_code=spec.trust_remote_code, prompts=filter(None, first))
     check_rivals(ready)
     return ready
 

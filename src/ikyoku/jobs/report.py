@@ -25,7 +25,7 @@ from ikyoku.jobs.drafts import (
 )
 from ikyoku.models.base import Model
 from ikyoku.models.checks import check_adapter, check_folder
-from ikyoku.models.vision import check_sight
+from ikyoku.models.vision import check_sight, open_vision_model
 from ikyoku.pages import reports_page
 from ikyoku.prompts import PromptFormat, report_prompt
 from ikyoku.runs import Run, spec_hash
@@ -132,8 +132,6 @@ def _viewed(
 
 def _opened(spec: ReportSpec) -> tuple[Model, int]:
     """The model, and how many studies are put to it at a time."""
-    from ikyoku.models.vision import open_vision_model
-
     model = open_vision_model(
         spec.model.path,
         name=spec.model.name,

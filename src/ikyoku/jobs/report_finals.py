@@ -7,6 +7,7 @@ and the projector are those of the model that candidates are written in.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,18 @@ SHOWN = 3
 """Radiographs whose image and replies the page shows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The replies of every system, the winner first, on one test's radiographs, and what names the test.
+
+    `head` is the beginning of the test's record in scores.json: name, items, n, sha256, format, ids.
+    """
+
+    head: Mapping[str, Any]
+    replies: Mapping[str, Sequence[str]]
+    references: Sequence[str]
+
+
 def report_tests(
     evolution: Evolution,
     systems: Systems,
@@ -56,16 +69,17 @@ def report_tests(
         for test, items in zip(evolution.report_tests, evolution.report_finals, strict=True):
             judged = systems.scores(key, f"test {test.name}", items, way)
             texts[key, test.name] = [j.text or "" for j in judged]
-    found = []
+    asked = []
     for test, items in zip(evolution.report_tests, evolution.report_finals, strict=True):
-        references = [_reference(item) for item in items]
+        head = test.record() | {"format": items[0].measure.form.name, "ids": [item.sample.id for item in items]}
         replies = {key: texts[key, test.name] for key in _order(ways)}
-        first = items[0].measure
-        found.append(
-            test.record()
-            | {"format": first.form.name, "ids": [item.sample.id for item in items]}
-            | _compared(replies, references)
-        )
+        asked.append(Asked(head, replies, [_reference(item) for item in items]))
+    return tables(asked)
+
+
+def tables(asked: Sequence[Asked]) -> list[dict[str, Any]]:
+    """Returns scores and paired tests of what was written, test by test: `report_tests` of scores.json."""
+    found = [dict(one.head) | _compared(one.replies, one.references) for one in asked]
     pairs = [pair for test in found for pair in test["pairs"]]
     for pair, p in zip(pairs, holm([pair["p_value"] for pair in pairs]) if pairs else [], strict=True):
         pair["p_holm"] = p

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ikyoku.answers import asked_count
-from ikyoku.errors import RunError
+from ikyoku.errors import RunError, SpecError
 from ikyoku.jobs.records import (
     CellKey,
     Scored,
@@ -44,12 +44,24 @@ TEST = (
 )
 
 
-def score(folder: Path) -> dict[str, Any]:
-    """Returns the scores of a run of `ikyoku evaluate` anew and writes its scores.json, tables and page.
+def score(folder: Path, **options: Any) -> dict[str, Any]:
+    """Returns the scores of a run anew, from its saved replies.
+
+    Of a run of `ikyoku evaluate` it writes scores.json, tables and page. Of one of `ikyoku evolve` it is
+    `jobs.score_reports.score_reports`, which has the options.
 
     Raises:
-        RunError: the folder is no finished run of evaluate.
+        RunError: the folder is no finished run of either.
+        SpecError: options were given with a run of evaluate.
     """
+    from ikyoku.jobs.score_reports import is_search, score_reports  # what asks models is not needed for an exam
+
+    if is_search(folder):
+        return score_reports(folder, **options)
+    if given := [name for name in ("bertscore", "layer", "judge") if options.get(name) is not None]:
+        raise SpecError(
+            f"{folder}: {', '.join(given)}: of reports only, those of a run of `ikyoku evolve` with test_reports."
+        )
     return write_results(folder, finished_run(folder))
 
 

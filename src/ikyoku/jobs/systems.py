@@ -16,9 +16,9 @@ from ikyoku.candidate import ResidentParents
 from ikyoku.jobs.evolution import Evolution
 from ikyoku.jobs.fitness import Item, Judged, ask, check_finite, warm_up
 from ikyoku.models.features import FeatureCache
-from ikyoku.models.loading import load_tokenizer, load_weights
+from ikyoku.models.loading import is_vision_model, load_tokenizer, load_weights
 from ikyoku.models.local import LocalBase, LocalModel
-from ikyoku.models.vision import is_vision_model, with_eyes
+from ikyoku.models.vision import with_eyes
 from ikyoku.runs import Progress, Run
 from ikyoku.specs import EvolveSpec, RecipeSpec
 

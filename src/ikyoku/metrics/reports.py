@@ -241,7 +241,7 @@ def paired(a: Sequence[ScoredReport], b: Sequence[ScoredReport], *, key: str) ->
     found: dict[str, dict[str, Any]] = {}
     for name in METRICS:
         x, y = ([s.scores[name] for s in side] for side in (a, b))
-        found[name] = _difference(x, y, f"{key}|{name}")
+        found[name] = difference(x, y, key=f"{key}|{name}")
     theirs = [s.reference.report for s in a]
     one, other = [s.report for s in a], [s.report for s in b]
     tables = clinical.paired_tables(one, other, theirs, rng=summary.generator(f"{key}|tables"))
@@ -259,8 +259,14 @@ def _per_100(dangers: Sequence[Sequence[DangerousError]], kind: str, rng: Any) -
     return {"errors": sum(each), "reports": float(sum(n > 0 for n in each)), **per_100}
 
 
-def _difference(x: Sequence[float], y: Sequence[float], key: str) -> dict[str, Any]:
-    """What `summary.paired` gives for right and wrong answers, for scores of any size."""
+def difference(x: Sequence[float], y: Sequence[float], *, key: str) -> dict[str, Any]:
+    """Returns what `summary.paired` gives for right and wrong answers, for scores of any size: x minus y, in pairs.
+
+    Args:
+        x: The scores of one system.
+        y: Those of the other on the same items, in the same order.
+        key: What is compared: it seeds the resampling.
+    """
     gaps = [p - q for p, q in zip(x, y, strict=True)]
     p_value = stats.paired_permutation(x, y, rng=summary.generator(f"{key}|permutation"))
     low, high = stats.bootstrap_mean(gaps, rng=summary.generator(f"{key}|difference"))

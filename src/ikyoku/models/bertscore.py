@@ -57,7 +57,8 @@ class BertScorer:
         layers = int(model.config.get_text_config().num_hidden_layers)
         if not 1 <= layer <= layers:
             raise ModelError(f"layer {layer}: the encoder has the layers 1 to {layers}.")
-        self._model, self._tokenizer, self._layer, self._together = model.eval(), tokenizer, layer, batch_size
+        self._model, self._tokenizer, self._together = model.eval(), tokenizer, batch_size
+        self.layer = layer
         self._most = context_of(model.config, tokenizer)
         self._weights: Mapping[int, float] | None = None
         self._unseen = 1.0
@@ -141,17 +142,17 @@ class BertScorer:
                     attention_mask=mask.to(self._model.device),
                     output_hidden_states=True,
                 )
-            hidden = torch.nn.functional.normalize(out.hidden_states[self._layer].float(), dim=-1).cpu()
+            hidden = torch.nn.functional.normalize(out.hidden_states[self.layer].float(), dim=-1).cpu()
             found |= {text: hidden[i, read[text].places] for i, text in enumerate(part)}
         return found
 
 
-def open_bertscore(path: str, *, layer: int, batch_size: int = 32) -> BertScorer:
+def open_bertscore(path: str, *, layer: int | None = None, batch_size: int = 32) -> BertScorer:
     """Returns a scorer from a folder, or from the local cache; on the GPU where there is one.
 
     Args:
         path: an encoder such as a Japanese BERT, in Hugging Face's layout.
-        layer: whose output is compared; see `BertScorer`.
+        layer: whose output is compared; see `BertScorer`. By default the one three quarters up, 9 of 12.
         batch_size: texts at a time.
 
     Raises:
@@ -174,4 +175,5 @@ def open_bertscore(path: str, *, layer: int, batch_size: int = 32) -> BertScorer
     check_loaded(path, {**info, "missing_keys": needed})
     if torch.cuda.is_available():
         model = model.to("cuda")
-    return BertScorer(model, load_tokenizer(path), layer=layer, batch_size=batch_size)
+    chosen = max(1, round(0.75 * model.config.get_text_config().num_hidden_layers)) if layer is None else layer
+    return BertScorer(model, load_tokenizer(path), layer=chosen, batch_size=batch_size)

@@ -120,6 +120,14 @@ def read_config(path: str) -> dict[str, Any]:
         return found
 
 
+def load_config(path: str, *, trust_remote_code: bool = False) -> Any:
+    """Returns the config of a folder or a cached hub id as transformers has it, with its defaults."""
+    from transformers import AutoConfig
+
+    with quiet(), readable(path):
+        return AutoConfig.from_pretrained(home(path), trust_remote_code=trust_remote_code)
+
+
 def is_vision_model(path: str) -> bool:
     """Returns whether the model of a folder or a cached hub id takes pictures, as its config.json tells.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ikyoku.errors import ModelError
 from ikyoku.models.chat import chat_text
-from ikyoku.models.loading import home, load_tokenizer, quiet, readable
+from ikyoku.models.loading import home, load_config, load_tokenizer, quiet
 from ikyoku.types import IMAGE_MARK, Message, Picture, Prompt
 
 _PROBE = "\ue000"
@@ -154,14 +154,13 @@ def open_processor(path: str, config: Any = None, *, trust_remote_code: bool) ->
     Raises:
         ModelError: the folder has no image processor, or its tokenizer does not know the image token.
     """
-    from transformers import AutoConfig, AutoImageProcessor, AutoProcessor
+    from transformers import AutoImageProcessor, AutoProcessor
 
     options = {"trust_remote_code": trust_remote_code}
     tokenizer = load_tokenizer(path, **options)
+    if config is None:
+        config = load_config(path, **options)
     with quiet():
-        if config is None:
-            with readable(path):
-                config = AutoConfig.from_pretrained(home(path), **options)
         try:
             processor = AutoProcessor.from_pretrained(home(path), **options)
             images = getattr(processor, "image_processor", None)

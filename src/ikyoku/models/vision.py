@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,16 @@ from ikyoku.errors import ModelError
 from ikyoku.models.chat import chat_ids, prompt_ids
 from ikyoku.models.checks import has_tower
 from ikyoku.models.features import FeatureCache, Features, Tower
-from ikyoku.models.loading import auto_class, has_own_code, load_tokenizer, load_weights, read_config, with_adapter
-from ikyoku.models.loading import is_vision_model as is_vision_model
+from ikyoku.models.loading import (
+    auto_class,
+    context_of,
+    has_own_code,
+    load_config,
+    load_tokenizer,
+    load_weights,
+    read_config,
+    with_adapter,
+)
 from ikyoku.models.local import LocalModel, Row
 from ikyoku.models.processors import PromptProcessor, Shown, open_processor
 from ikyoku.types import Message, Picture, Prompt
@@ -62,17 +70,14 @@ class Eyes:
         shown = self._shown[picture.sha256] = Shown(shown.text, shown.tokens, beside)
         return Seen(shown, features)
 
-    def row(self, prompt: Prompt, tokenizer: Any) -> Row:
+    def row(self, prompt: Prompt) -> Row:
         """Returns a prompt's token ids with those of its pictures, and the pictures as they are seen.
 
         Raises:
             ModelError: a text holds an image token without a picture, or the chat template refuses the messages.
         """
         seen = tuple(self.see(picture) for picture in prompt.pictures)
-        text = self.processor.text(prompt, [each.shown for each in seen])
-        ids = chat_ids(text, tokenizer) if prompt.messages else prompt_ids(Prompt(text=text), tokenizer)
-        self.processor.check(ids, [each.shown for each in seen], where="the prompt")
-        return Row(ids, seen)
+        return Row(_ids(self.processor, prompt, [each.shown for each in seen]), seen)
 
     def recall(self, picture: str) -> Seen | None:
         """Returns a picture that was seen before, by its sha256, where its features were kept."""
@@ -116,7 +121,7 @@ class VisionModel(LocalModel):
         self.eyes.tower.refresh()
 
     def _row(self, prompt: Prompt) -> Row:
-        return self.eyes.row(prompt, self._tokenizer)
+        return self.eyes.row(prompt)
 
     def _chat(self, messages: Sequence[Message]) -> str:
         return self.eyes.processor.chat(messages, (), asked=True, where="the prompt")
@@ -125,12 +130,17 @@ class VisionModel(LocalModel):
         return self.eyes.beside([seen for row in rows for seen in row.pictures], ids)
 
 
-def check_sight(path: str, *, trust_remote_code: bool) -> None:
+def check_sight(path: str, *, trust_remote_code: bool, prompts: Iterable[Prompt] = ()) -> None:
     """Refuses a model that could not be asked about pictures, before its weights are read.
 
+    Args:
+        path: its folder or hub id.
+        trust_remote_code: whether Python code that comes with the model may run.
+        prompts: some that it will be asked; those of a model with code of its own are not looked at.
+
     Raises:
-        ModelError: it is a language model without a tower, needs Python code of its own that is not allowed, or its
-            processor's files are missing.
+        ModelError: it is a language model without a tower, needs Python code of its own that is not allowed, its
+            processor's files are missing, or a prompt leaves no room for a reply.
     """
     config = read_config(path)
     if not has_tower(config):
@@ -138,8 +148,25 @@ def check_sight(path: str, *, trust_remote_code: bool) -> None:
             f"{path}: a language model without a vision tower, so it sees no pictures. Name a vision-language model."
         )
     auto_class(path, config, trust_remote_code)
-    if not has_own_code(config):
-        open_processor(path, trust_remote_code=trust_remote_code)
+    if has_own_code(config):
+        return
+    processor, _ = open_processor(path, trust_remote_code=trust_remote_code)
+    context = context_of(load_config(path, trust_remote_code=trust_remote_code), processor.tokenizer)
+    for prompt in prompts:
+        length = len(_ids(processor, prompt, [processor.show(picture) for picture in prompt.pictures]))
+        if length >= context:
+            raise ModelError(
+                f"{path}: reads {context} tokens, and a picture with its instruction takes {length}: no room is left "
+                "for a report. Shorten the instruction, or take a model that reads more."
+            )
+
+
+def _ids(processor: PromptProcessor, prompt: Prompt, shown: Sequence[Shown]) -> list[int]:
+    """A prompt's token ids with those of its pictures."""
+    text, tokenizer = processor.text(prompt, shown), processor.tokenizer
+    ids = chat_ids(text, tokenizer) if prompt.messages else prompt_ids(Prompt(text=text), tokenizer)
+    processor.check(ids, shown, where="the prompt")
+    return ids
 
 
 def load_vision_weights(path: str, *, dtype: str, quantization: str, trust_remote_code: bool) -> Any:

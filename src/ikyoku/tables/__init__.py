@@ -1,7 +1,7 @@
 """A run's scores as tables: for the terminal, in Markdown, CSV and LaTeX, and shared with the run's page."""
 
 from ikyoku.tables.comparison import comparison_text
-from ikyoku.tables.evolution import evolution_text
+from ikyoku.tables.evolution import evolution_text, report_scores_text
 from ikyoku.tables.latex import evaluation_latex
 from ikyoku.tables.markdown import evaluation_markdown
 from ikyoku.tables.scores import Row, Table
@@ -17,4 +17,5 @@ __all__ = [
     "evaluation_markdown",
     "evaluation_table",
     "evolution_text",
+    "report_scores_text",
 ]

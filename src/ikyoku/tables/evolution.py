@@ -39,6 +39,36 @@ def evolution_text(scores: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def report_scores_text(found: Mapping[str, Any]) -> str:
+    """Returns the reports' scores as `jobs.score_reports` has them: the table, BERTScore, the judge's counts."""
+    lines: list[str] = []
+    for number, test in enumerate(found["report_tests"]):
+        lines += ["", *_table(_report_rows(test))]
+        if found["bertscore"]:
+            held = found["bertscore"]["tests"][number]
+            lines += ["", *_table(_compared(held, f"layer {found['bertscore']['layer']}", "BERTScore F1", "f1"))]
+        if found["judge"]:
+            held = found["judge"]["tests"][number]
+            rows = _compared(held, f"judge {found['judge']['model']}", "errors a report", "errors_per_report")
+            unread = ["unread", *(f"{100 * one['unread']['value']:.0f} %" for one in held["systems"])]
+            lines += ["", *_table([(*row, share) for row, share in zip(rows, unread, strict=True)])]
+    if not found["as_recorded"]:
+        lines += ["", "note: the run's scores.json has other figures: made by another ikyoku, or changed since"]
+    return "\n".join(lines[1:])
+
+
+def _compared(test: Mapping[str, Any], by: str, title: str, key: str) -> list[tuple[str, ...]]:
+    """One more metric, a row a system, each other one beside the winner."""
+    heads = (f"{printable(by)}, n = {test['n']}", f"{title} [95 %]", "winner -", "p (Holm)")
+    rows: list[tuple[str, ...]] = [heads]
+    against = {pair["b"]: pair for pair in test["pairs"]}
+    for one in test["systems"]:
+        pair = against.get(one["system"])
+        told = (signed(pair["difference"], "-"), narrow_p(holm_p(pair))) if pair else ("", "")
+        rows.append((printable(one["system"]), estimate_text(one[key], dash="-"), *told))
+    return rows
+
+
 def _report_rows(test: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """What each system wrote of untouched radiographs, a row a system."""
     heads = (f"test {printable(test['name'])}, n = {test['n']}", "Japanese", "ROUGE-L", "finding F1", "dangerous/100")
