@@ -313,3 +313,8 @@ def test_every_row_of_the_tables_has_words_and_a_reason() -> None:
     for row in (*CUES, *SIDES, *SITES, *ANATOMY):
         assert row.reason and re.compile(row.words)
         assert not re.compile(row.words).match(""), row.words
+
+
+@pytest.mark.parametrize("text", ["気胸がなければ退院。", "胸水を認めなければ経過観察。"])
+def test_a_denied_condition_claims_nothing(text: str) -> None:
+    assert read_report(text).findings == ()

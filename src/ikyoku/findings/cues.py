@@ -349,7 +349,7 @@ DROPPED_AFTER = re.compile(
 """Behind a finding: the report says why the film was taken, or what was once, and claims nothing of this film."""
 
 CONDITION = re.compile(
-    "場合|(?:であ|があ|あ|認めた|認め)れば|(?:た|る)(?:際|時)(?:は|に)|ようなら|(?:認め|見られ|みられ)たら"
+    "場合|(?:であ|があ|あ|認めた|認め)れば|(?:な|無)ければ|(?:た|る)(?:際|時)(?:は|に)|ようなら|(?:認め|見られ|みられ)たら"
 )
 """A clause that only supposes."""
 
