@@ -87,7 +87,10 @@ def search(lab: Path, *, trials: int, seed: int) -> EvolveSpec:
         space=SpaceSpec(preset="jradievo", weight=(0.0, 2.0), scale=(0.0, 2.0)),
         fitness=(
             FitnessSpec(
-                reports=RadiographsSpec(path=str(lab / "pairs-50.jsonl")), metric="finding_f1", format="vicuna"
+                reports=RadiographsSpec(path=str(lab / "pairs-50.jsonl")),
+                metric="finding_f1",
+                format="vicuna",
+                japanese=True,
             ),
         ),
         test_reports=(RadiographsSpec(path=str(lab / "test-200.jsonl"), label="phantoms"),),
