@@ -139,6 +139,8 @@ def _plot(test: Found, metric: str) -> str:
 
 
 def _examples(test: Found, pictures: Sequence[str]) -> str:
+    if not pictures:
+        return ""
     drawn = []
     for number, example in enumerate(test["examples"]):
         image = f'<img alt="{escaped(test["ids"][example["place"]])}" src="{escaped(pictures[number])}">'
@@ -149,7 +151,7 @@ def _examples(test: Found, pictures: Sequence[str]) -> str:
             for name, japanese, text in texts
         )
         drawn.append(f'<div class="card example">{image}<dl>{rows}</dl></div>')
-    return f'<div class="examples">{"".join(drawn)}</div>' if drawn and pictures else ""
+    return f'<div class="examples">{"".join(drawn)}</div>'
 
 
 def _dangers(test: Found) -> str:
