@@ -29,6 +29,9 @@ from ikyoku.offline import Attempt
 # something else runs beside the tests. Children inherit it, so that they compute the same bits.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# A suite that a shell started in the background inherits that Ctrl-C is ignored; tests that press it would hang.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _GUARD = offline.switch_on()
 _by_test: dict[int, str] = {}  # id of an attempt on record -> the test during which it was made
 _SHARED = Path(os.environ.get("IKYOKU_SHARED") or Path(__file__).parents[1] / ".." / "shared").resolve()
