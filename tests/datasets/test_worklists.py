@@ -127,3 +127,13 @@ def test_two_lists_with_one_id_are_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_text("id,path\nX,none\n", encoding="utf-8")
     with pytest.raises(DataError, match="twice"):
         read_studies([tmp_path / "a.csv", tmp_path / "b.csv"])
+
+
+def test_what_ikyoku_wrote_below_a_folder_is_no_study(tmp_path: Path) -> None:
+    dx(tmp_path / "a.dcm", "a")
+    run = tmp_path / "runs" / "report-1"
+    png(run / "thumbnails" / "study-0001.png")
+    (run / "provenance.json").write_text("{}", encoding="utf-8")
+    png(tmp_path / "handover" / "b.png")
+    (tmp_path / "handover" / ".ikyoku-report").write_text("x", encoding="utf-8")
+    assert names([tmp_path]) == [["a.dcm"]]

@@ -25,6 +25,10 @@ PATH_COLUMNS = (
 )
 """Names of a worklist's columns, without regard to width, case, spaces, - and _. All other columns are left unread."""
 
+COPY_MARK = ".ikyoku-report"
+"""A file in a copy that was handed on: it names the spec that made it, and another copy is never overwritten."""
+_OURS = ("provenance.json", COPY_MARK)
+"""Files that mark a folder as written by ikyoku: a run's record, a copy that was handed on."""
 _WORKLISTS = (".csv", ".tsv")
 _PICTURES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 _LONGEST_ID = 200
@@ -142,8 +146,16 @@ def _grouped(folder: Path) -> list[tuple[Path, ...]]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files in a folder and below it in natural order, hidden ones left out."""
-    found = [(path.relative_to(folder), path) for path in folder.rglob("*") if path.is_file()]
+    """The files in a folder and below it in natural order, without hidden ones and what ikyoku itself wrote there.
+
+    A run folder holds thumbnails and structured reports of earlier drafts: read again they would be other studies.
+    """
+    ours = {mark.parent for name in _OURS for mark in folder.rglob(name)}
+    found = [
+        (path.relative_to(folder), path)
+        for path in folder.rglob("*")
+        if path.is_file() and not ours.intersection(path.parents)
+    ]
     shown = [(name, path) for name, path in found if not any(part.startswith(".") for part in name.parts)]
     return [path for _, path in sorted(shown, key=lambda each: natural_key(each[0].as_posix()))]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ikyoku.checkpoints.room import check_free
-from ikyoku.datasets.worklists import StudyFiles, read_studies
+from ikyoku.datasets.worklists import COPY_MARK, StudyFiles, read_studies
 from ikyoku.errors import DataError, RunError, SpecError
 from ikyoku.interchange import drafts_csv
 from ikyoku.jobs.drafts import (
@@ -35,9 +35,6 @@ from ikyoku.types import SamplingParams
 
 _SHARED = ("drafts.csv", "sr", "fhir")
 """What a copy for other systems holds."""
-
-_OWNER = ".ikyoku-report"
-"""A file in the copy that names the spec it was made by: another copy is never overwritten."""
 
 
 def inputs(spec: ReportSpec) -> dict[str, Path]:
@@ -209,7 +206,7 @@ _STATES = ("draft", "empty", "refused")
 def _is_ours(spec: Mapping[str, Any], out: Path) -> bool:
     """Whether a folder holds the copy of a run of this very spec."""
     try:
-        return (out / _OWNER).read_text(encoding="utf-8").strip() == spec_hash(spec)
+        return (out / COPY_MARK).read_text(encoding="utf-8").strip() == spec_hash(spec)
     except (OSError, UnicodeDecodeError):
         return False
 
@@ -228,7 +225,7 @@ def _hand_on(run: Run, out: Path) -> None:
                 shutil.copytree(source, aside / name)
             elif source.is_file():
                 shutil.copy2(source, aside / name)
-        (aside / _OWNER).write_text(spec_hash(run.spec) + "\n", encoding="utf-8")
+        (aside / COPY_MARK).write_text(spec_hash(run.spec) + "\n", encoding="utf-8")
         if out.is_dir():
             shutil.rmtree(out)
         aside.replace(out)
